@@ -1,0 +1,212 @@
+/* nebula.h - the C ABI of the Nebula engine. 64-bit targets; C99 and C++11.
+ *
+ * Five conventions hold for all functions:
+ *  1. A function that returns int32_t returns 0 (or a count, or NEBULA_FULL) when it worked and a negative
+ *     NEBULA_E_... when it did not. A constructor returns NULL and fills `error`, if one was given.
+ *  2. Strings are UTF-8 and end in NUL. They and all other memory that you pass stay yours: the engine has copied
+ *     what it needs when the call returns. The exception is nebula_call_give, which takes a buffer over.
+ *  3. Options and out-structs begin with `size`; set it to sizeof. NULL options and zero fields mean the default.
+ *  4. Everything may be called from any thread, except that a queue is polled by one thread at a time, and that
+ *     objects are freed in the order: calls end, channels and servers, queues, engine.
+ *  5. Nothing of the engine ever calls you from a thread of its own. All that happens is an event of a queue.
+ */
+#ifndef NEBULA_H
+#define NEBULA_H
+#include <stddef.h>
+#include <stdint.h>
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define NEBULA_ABI_MAJOR 1
+#define NEBULA_ABI_MINOR 0
+#if defined(SWIG)
+#define NEBULA_API
+#elif !defined(NEBULA_API)
+#define NEBULA_API __attribute__((visibility("default")))
+#endif
+
+/* ---- types ------------------------------------------------------------------------------------- */
+typedef struct nebula_engine  nebula_engine;
+typedef struct nebula_queue   nebula_queue;
+typedef struct nebula_server  nebula_server;
+typedef struct nebula_channel nebula_channel;
+typedef struct nebula_buffer  nebula_buffer;
+/* A call and a method are numbers: 0 < n < 2^53, never reused within reach. Using a finished call is harmless: the
+   answer is NEBULA_E_STALE, and it can never reach another call. */
+
+/* ---- results: 0..16 are gRPC's status codes, negative ones are the engine's own ------------------- */
+enum {
+  NEBULA_OK = 0, NEBULA_CANCELLED = 1, NEBULA_UNKNOWN = 2, NEBULA_INVALID_ARGUMENT = 3,
+  NEBULA_DEADLINE_EXCEEDED = 4, NEBULA_NOT_FOUND = 5, NEBULA_ALREADY_EXISTS = 6,
+  NEBULA_PERMISSION_DENIED = 7, NEBULA_RESOURCE_EXHAUSTED = 8, NEBULA_FAILED_PRECONDITION = 9,
+  NEBULA_ABORTED = 10, NEBULA_OUT_OF_RANGE = 11, NEBULA_UNIMPLEMENTED = 12, NEBULA_INTERNAL = 13,
+  NEBULA_UNAVAILABLE = 14, NEBULA_DATA_LOSS = 15, NEBULA_UNAUTHENTICATED = 16,
+  NEBULA_E_ARGUMENT = -1,   /* an argument is out of its range */
+  NEBULA_E_STALE = -2,      /* the call is over */
+  NEBULA_E_STATE = -3,      /* not in this state: listen after start, a second answer, ... */
+  NEBULA_E_CLOSED = -4,     /* the queue or server is being freed */
+  NEBULA_E_BUSY = -5,       /* another thread polls this queue */
+  NEBULA_E_NO_MEMORY = -6,
+  NEBULA_E_ADDRESS = -7,    /* the address is malformed, taken, or not ours to use */
+  NEBULA_E_VERSION = -9,    /* options hold fields that this engine does not know */
+  NEBULA_E_SYSTEM = -10,    /* the system refused; nebula_error.system is the errno */
+  NEBULA_E_FORKED = -11     /* a forked child must make an engine of its own */
+};
+typedef struct nebula_error { int32_t code; int32_t system; char message[248]; } nebula_error;
+
+/* ---- shapes of a method: how many messages go each way ------------------------------------------- */
+enum { NEBULA_UNARY = 0 };
+
+/* ---- events ---------------------------------------------------------------------------------------- */
+enum {
+  NEBULA_EV_CALL = 1,      /* server: a call; tag = its method's; the request is inside */
+  NEBULA_EV_HEADERS = 2,   /* client: response headers, if asked for with NEBULA_WANT_HEADERS */
+  NEBULA_EV_FINISHED = 5,  /* client, last: status, trailers and the response, or the message of the error */
+  NEBULA_EV_CANCELLED = 6, /* server, last: the call died before it was answered; status = why */
+  NEBULA_EV_DRAINED = 10,  /* a server has drained; tag = the one given to nebula_server_drain */
+  NEBULA_EV_WAKE = 12      /* nebula_wake was called; tag = its */
+};
+enum {
+  NEBULA_END = 1,          /* the last message of this direction */
+  NEBULA_WANT_HEADERS = 4,
+  NEBULA_WAIT_FOR_READY = 8, /* wait for an instance until the deadline instead of failing fast */
+  NEBULA_IDEMPOTENT = 16,
+  NEBULA_JSON = 32,        /* content-type application/grpc+json */
+  NEBULA_PROTO = 64        /* content-type application/grpc+proto; neither: the method's own codec */
+};
+
+typedef struct nebula_event {
+  uint64_t call;            /* the call, or 0 */
+  uint64_t tag;             /* yours */
+  uint16_t kind;            /* NEBULA_EV_... */
+  uint16_t flags;           /* NEBULA_END, NEBULA_JSON, NEBULA_PROTO */
+  int32_t  status;
+  const uint8_t *data;      /* message, or text of the status; NULL: none. Borrowed until the queue's next poll */
+  const uint8_t *metadata;  /* block of { u32 name size, u32 value size, name, value }..., borrowed */
+  uint32_t size, metadata_size;
+  nebula_buffer *buffer;    /* owns data; nebula_buffer_ref it to keep data longer; may be NULL */
+  uint64_t value;           /* CALL: microseconds left, 0 = no deadline */
+} nebula_event;             /* 64 bytes: one cache line */
+
+/* ---- options ------------------------------------------------------------------------------------------ */
+enum { NEBULA_QUEUE_INLINE = 0 };
+typedef struct nebula_engine_options {
+  uint32_t size, io_threads;      /* io_threads: must be 0 in this version */
+  const char *registry;           /* "host:", "host:?dir=/x", "static:...", "mem:"; NULL: $NEBULA_REGISTRY, else "host:" */
+  uint64_t memory_limit;          /* must be 0 in this version */
+} nebula_engine_options;
+typedef struct nebula_queue_options {
+  uint32_t size, mode;            /* NEBULA_QUEUE_INLINE: the thread that polls does the I/O */
+  uint32_t event_size;            /* stride of the event array; 0: sizeof(nebula_event) */
+  uint32_t batch;                 /* events delivered by one poll at most; 0: 256 */
+  uint32_t capacity;              /* undelivered events from which on new calls are refused; 0: 200,000 */
+  uint32_t reserved;
+} nebula_queue_options;
+typedef struct nebula_server_options {
+  uint32_t size, max_message;     /* bytes of a request at most; 0: 4 MiB */
+} nebula_server_options;
+typedef struct nebula_listen_options {
+  uint32_t size, reserved;
+  const char *announce;           /* names to announce, comma-separated; NULL: see nebula_server_listen */
+} nebula_listen_options;
+typedef struct nebula_channel_options {
+  uint32_t size, max_message;     /* bytes of a response at most; 0: 4 MiB */
+} nebula_channel_options;
+typedef struct nebula_call_info {
+  uint32_t size;
+  int32_t shape;
+  char method[256], peer[128];    /* "/shop.v1.Cart/Add", "unix:/run/..."; cut where longer */
+  uint64_t left_us;               /* until the deadline; UINT64_MAX: none */
+} nebula_call_info;
+
+/* ---- library ------------------------------------------------------------------------------------------- */
+NEBULA_API const char *nebula_version(void);               /* "0.1.0" */
+NEBULA_API uint32_t    nebula_abi(void);                   /* major << 16 | minor */
+NEBULA_API const char *nebula_strerror(int32_t code);      /* "NEBULA_E_STALE: the call is over"; never NULL */
+
+/* ---- engine --------------------------------------------------------------------------------------------- */
+NEBULA_API nebula_engine *nebula_engine_new(const nebula_engine_options *options, nebula_error *error);
+NEBULA_API void           nebula_engine_free(nebula_engine *engine);   /* NULL is fine, here and below */
+
+/* ---- queue: events come out of it; one thread at a time polls it ------------------------------------------ */
+NEBULA_API nebula_queue  *nebula_queue_new(nebula_engine *engine, const nebula_queue_options *options, nebula_error *error);
+/* Open calls end without an event. Servers started on this queue must have been freed. */
+NEBULA_API void           nebula_queue_free(nebula_queue *queue);
+/* Readable whenever nebula_poll has something to do: for poll, epoll, asyncio, libuv. Not yours to read or close. */
+NEBULA_API int32_t        nebula_queue_fd(nebula_queue *queue);
+/* The array that nebula_poll fills; one address for life. */
+NEBULA_API const nebula_event *nebula_queue_events(nebula_queue *queue);
+/* One turn: sends what was submitted, reads, runs timers, waits at most timeout_ms (negative: for ever) if there was
+   nothing to deliver. Returns the count of events, now in the array. */
+NEBULA_API int32_t        nebula_poll(nebula_queue *queue, int32_t timeout_ms);
+/* Ends a poll that waits, with an event of kind WAKE. From any thread; not from a signal handler. */
+NEBULA_API int32_t        nebula_wake(nebula_queue *queue, uint64_t tag);
+typedef int32_t (*nebula_handler)(void *context, const nebula_event *event);      /* not 0: stop */
+/* Polls and hands each event to handler, on this thread, until it returns other than 0; returns that. */
+NEBULA_API int32_t        nebula_run(nebula_queue *queue, nebula_handler handler, void *context);
+
+/* ---- server ----------------------------------------------------------------------------------------------- */
+NEBULA_API nebula_server *nebula_server_new(nebula_engine *engine, const nebula_server_options *options, nebula_error *error);
+/* path: "/service/method". tag: comes with each call of it. */
+NEBULA_API int32_t        nebula_server_method(nebula_server *server, const char *path, int32_t shape, uint64_t tag);
+/* tcp://host:port (0: any), unix:/path, mem:name. NULL: a Unix socket beside the registry's records, and
+   tcp://127.0.0.1:P with P the first free port from a hash of the first announced name on, in 20000-29999.
+   Announced is what options say; with address NULL and no names given, every service that has a method. */
+NEBULA_API int32_t        nebula_server_listen(nebula_server *server, const char *address, const nebula_listen_options *options, nebula_error *error);
+/* Binds, listens, announces; returns when every watcher on this host can see it. Calls arrive at queues[0]; count must
+   be 1 in this version. No other thread may be polling the queue at that moment (NEBULA_E_BUSY). */
+NEBULA_API int32_t        nebula_server_start(nebula_server *server, nebula_queue **queues, int32_t count, nebula_error *error);
+/* The addresses in use, separated by spaces, ending in NUL, cut at size. Returns the full length. */
+NEBULA_API int32_t        nebula_server_urls(nebula_server *server, char *out, uint32_t size);
+/* What grpc.health.v1 says of a service ("" = the whole server): 1 SERVING, 2 NOT_SERVING. */
+NEBULA_API int32_t        nebula_server_health(nebula_server *server, const char *service, int32_t status);
+/* Withdraws from the registry, tells clients to go elsewhere (GOAWAY), lets running calls end for timeout_ms
+   (negative: 10 s), then ends them; a DRAINED event follows. */
+NEBULA_API int32_t        nebula_server_drain(nebula_server *server, int32_t timeout_ms, uint64_t tag);
+/* Without a drain before, running calls are cut off. Not while another thread polls its queue. */
+NEBULA_API void           nebula_server_free(nebula_server *server);
+
+/* ---- client ------------------------------------------------------------------------------------------------- */
+/* nebula://name (one service), nebula: (the first part of each method's path is the name), or a plain address:
+   tcp://host:port, unix:/path, mem:name. Connects when a call needs it, on the loop of that call's queue. */
+NEBULA_API nebula_channel *nebula_channel_new(nebula_engine *engine, const char *target, const nebula_channel_options *options, nebula_error *error);
+/* A number for nebula_call_start; 0 if path is not "/service/method" or shape is none. Valid as long as the channel;
+   the same path gives the same number. */
+NEBULA_API uint64_t       nebula_channel_method(nebula_channel *channel, const char *path, int32_t shape);
+/* Open calls end with CANCELLED, at their queues' next poll. */
+NEBULA_API void           nebula_channel_free(nebula_channel *channel);
+
+/* ---- call: from any thread ------------------------------------------------------------------------------------ */
+/* timeout_us 0: no deadline. data NULL: no message; not NULL with size 0: an empty one. flags: NEBULA_END must be set.
+   Returns the call, or 0 for bad arguments, no memory, or after fork; whatever else goes wrong is its FINISHED event. */
+NEBULA_API uint64_t nebula_call_start(nebula_queue *queue, uint64_t method, uint64_t tag, uint64_t timeout_us,
+                                      const void *metadata, uint32_t metadata_size,
+                                      const void *data, uint32_t size, uint32_t flags);
+/* Server: metadata to go before the response; at most once, before the answer. */
+NEBULA_API int32_t  nebula_call_headers(uint64_t call, const void *metadata, uint32_t metadata_size);
+/* Server: the response, status OK, with NEBULA_END. Its codec is the request's unless flags name one. The id is dead then. */
+NEBULA_API int32_t  nebula_call_send(uint64_t call, const void *data, uint32_t size, uint32_t flags);
+/* The same from a buffer of nebula_buffer_new, without a copy; takes the reference over, also on failure. */
+NEBULA_API int32_t  nebula_call_give(uint64_t call, nebula_buffer *buffer, uint32_t flags);
+/* Server: ends the call with a status 0..16, a message (may be NULL) and trailers. The id is dead then. */
+NEBULA_API int32_t  nebula_call_finish(uint64_t call, int32_t status, const char *message,
+                                       const void *metadata, uint32_t metadata_size);
+/* Client: ends the call with that status (CANCELLED or another of 1..16); FINISHED follows. Server: resets the stream;
+   the id is dead then. */
+NEBULA_API int32_t  nebula_call_cancel(uint64_t call, int32_t status);
+/* Server: events of this call carry this tag from now on. */
+NEBULA_API int32_t  nebula_call_tag(uint64_t call, uint64_t tag);
+NEBULA_API int32_t  nebula_call_describe(uint64_t call, nebula_call_info *out);
+
+/* ---- buffer: counted, from any thread ---------------------------------------------------------------------------- */
+NEBULA_API nebula_buffer *nebula_buffer_new(uint32_t size);
+NEBULA_API void          *nebula_buffer_data(nebula_buffer *buffer);
+NEBULA_API int32_t        nebula_buffer_trim(nebula_buffer *buffer, uint32_t size);  /* to fewer bytes, before it is given */
+NEBULA_API nebula_buffer *nebula_buffer_ref(nebula_buffer *buffer);
+NEBULA_API void           nebula_buffer_unref(nebula_buffer *buffer);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,83 @@
+// base/metadata.cc - the flat block: writing, walking, checking.
+#include "base/metadata.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace nebula {
+
+namespace {
+
+struct Sizes {
+  uint32_t name, value;
+};
+
+Sizes sizes_at(const char* at) {
+  Sizes sizes;
+  std::memcpy(&sizes, at, sizeof sizes);
+  return sizes;
+}
+
+bool is_name(std::string_view name) {
+  return !name.empty() && std::all_of(name.begin(), name.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '-' || c == '.';
+  });
+}
+
+bool is_printable(std::string_view value) {
+  return std::all_of(value.begin(), value.end(), [](char c) { return c >= ' ' && c <= '~'; });
+}
+
+}  // namespace
+
+Field Metadata::Iterator::operator*() const {
+  Sizes sizes = sizes_at(at_);
+  const char* name = at_ + sizeof sizes;
+  return {{name, sizes.name}, {name + sizes.name, sizes.value}};
+}
+
+Metadata::Iterator& Metadata::Iterator::operator++() {
+  Sizes sizes = sizes_at(at_);
+  at_ += sizeof sizes + sizes.name + sizes.value;
+  return *this;
+}
+
+Result<Metadata> Metadata::from_user(const void* block, size_t size) {
+  const char* at = static_cast<const char*>(block);
+  const char* end = at + size;
+  Metadata metadata;
+  while (at != end) {
+    size_t left = static_cast<size_t>(end - at);
+    if (left < sizeof(Sizes)) return invalid_argument("metadata: the block ends inside a field");
+    Sizes sizes = sizes_at(at);
+    left -= sizeof sizes;
+    if (sizes.name > left || sizes.value > left - sizes.name)
+      return invalid_argument("metadata: the block ends inside a field");
+    Field field = *Iterator(at);
+    std::string name(field.name);
+    if (!is_name(name)) return invalid_argument("metadata: \"" + name + "\" is no name: lower case letters, digits, _ . - only");
+    if (name.starts_with("grpc-")) return invalid_argument("metadata: \"" + name + "\": names with grpc- are gRPC's own");
+    if (!is_binary(name) && !is_printable(field.value))
+      return invalid_argument("metadata: the value of \"" + name + "\" is not printable ASCII; use a name that ends in -bin");
+    metadata.add(field.name, field.value);
+    at += sizeof sizes + sizes.name + sizes.value;
+  }
+  return metadata;
+}
+
+void Metadata::add(std::string_view name, std::string_view value) {
+  Sizes sizes = {static_cast<uint32_t>(name.size()), static_cast<uint32_t>(value.size())};
+  block_.reserve(std::max<size_t>(block_.size() + sizeof sizes + name.size() + value.size(), 128));
+  block_.append(reinterpret_cast<const char*>(&sizes), sizeof sizes).append(name).append(value);
+  count_++;
+}
+
+std::optional<std::string_view> Metadata::find(std::string_view name) const {
+  for (Field field : *this)
+    if (field.name == name) return field.value;
+  return std::nullopt;
+}
+
+bool is_binary(std::string_view name) { return name.ends_with("-bin"); }
+
+}  // namespace nebula

@@ -1,0 +1,58 @@
+// base/metadata.h - an ordered list of names and values.
+//
+// Kept as the one flat block that the C ABI hands out: { u32 name size, u32 value size, name, value } again and
+// again, sizes in the machine's byte order. So crossing the border costs nothing, and most fields are never looked
+// at. Names are lower case; the values of names that end in "-bin" are raw bytes here and base64 on the wire only.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+
+namespace nebula {
+
+struct Field {
+  std::string_view name, value;
+};
+
+class Metadata {
+ public:
+  class Iterator {
+   public:
+    explicit Iterator(const char* at) : at_(at) {}
+    Field operator*() const;
+    Iterator& operator++();
+    bool operator==(const Iterator&) const = default;
+
+   private:
+    const char* at_;
+  };
+
+  // Takes a block from outside. `invalid_argument` if its sizes do not add up, a name is not one that gRPC allows
+  // (PROTOCOL-HTTP2: [0-9a-z_.-]+, not "grpc-..."), or a value not of a "-bin" name has other than printable ASCII.
+  static Result<Metadata> from_user(const void* block, size_t size);
+
+  void add(std::string_view name, std::string_view value);
+  std::optional<std::string_view> find(std::string_view name) const;  // the first of that name
+
+  Iterator begin() const { return Iterator(block_.data()); }
+  Iterator end() const { return Iterator(block_.data() + block_.size()); }
+  bool empty() const { return block_.empty(); }
+  size_t count() const { return count_; }
+
+  // What HTTP/2 counts against a header list: names, values and 32 a field (RFC 9113, 6.5.2).
+  size_t list_size() const { return block_.size() - 8 * count_ + 32 * count_; }
+
+  std::string_view block() const { return block_; }
+
+ private:
+  std::string block_;
+  size_t count_ = 0;
+};
+
+bool is_binary(std::string_view name);  // ends in "-bin"
+
+}  // namespace nebula

@@ -1,0 +1,34 @@
+// base/url.h - the text that names a driver and its options: scheme, host, port, path, query.
+//
+//   tcp://127.0.0.1:80    host and port          unix:/run/a.sock     path
+//   tcp://[::1]:0         brackets are dropped   mem:price            path
+//   host:?dir=/tmp/x      query only             static:a:1,b:2       path
+//   nebula://shop.Cart    host
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/result.h"
+
+namespace nebula {
+
+struct Url {
+  std::string scheme;
+  std::string host;             // only behind "//"
+  std::optional<uint16_t> port; // only with a host
+  std::string path;             // all that follows the authority; without "//" all that follows the scheme
+  std::vector<std::pair<std::string, std::string>> query;  // percent-decoded
+
+  static Result<Url> parse(std::string_view text);  // errors quote the text
+  std::string text() const;
+
+  std::optional<std::string_view> option(std::string_view name) const;
+  bool operator==(const Url&) const = default;
+};
+
+}  // namespace nebula

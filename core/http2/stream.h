@@ -1,0 +1,86 @@
+// http2/stream.h - all that rpc/ may know of HTTP/2 (and, later, of QUIC): a Session of Streams.
+//
+// No event fires from inside a verb of the same stream. Whoever gets an event may destroy the stream in it; a session
+// is destroyed from outside its own events only (Loop::later). What verbs produce leaves at the end of the turn, in one flush for all streams.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "base/bytes.h"
+#include "base/done.h"
+#include "base/metadata.h"
+#include "base/status.h"
+#include "transport/transport.h"
+
+namespace nebula {
+
+class Loop;
+
+// What is known of a request that ended without an answer: may it be sent again?
+enum class Fate : uint8_t {
+  unsent,       // it never left this process
+  unprocessed,  // the peer says that its application has not seen it
+  unknown,      // the connection was lost, or we gave up
+  processed,    // the peer's application has answered or refused it
+};
+
+// Error codes of RFC 9113, 7, that rpc/ needs.
+namespace h2 {
+inline constexpr uint32_t no_error = 0, internal_error = 2, refused_stream = 7, cancel = 8;
+}
+
+struct Head {
+  Metadata fields;         // pseudo-headers first, as they came
+  bool too_large = false;  // over limits::metadata_*: what did not fit was dropped
+};
+
+struct StreamEvents {
+  virtual void on_headers(Head head, bool last) = 0;    // a second one is the trailers
+  virtual void on_data(Bytes data, bool last) = 0;      // data may be empty when last
+  virtual void on_writable() = 0;                       // the send queue fell under its low mark
+  virtual void on_closed(Status why, Fate fate) = 0;    // the last event; ok: both directions ended in order
+
+ protected:
+  ~StreamEvents() = default;
+};
+
+class Stream {
+ public:
+  virtual ~Stream() = default;                          // resets it with CANCEL if still open; no event follows
+  virtual void headers(Metadata head, bool last) = 0;   // first: request or response; second: trailers, always last
+  virtual bool data(Bytes data, bool last) = 0;         // false: taken, but wait for on_writable before the next
+  virtual void consumed(size_t byte_count) = 0;         // gives the peer window back
+  virtual void reset(uint32_t h2_code) = 0;             // on_closed still follows
+};
+
+struct SessionEvents {
+  virtual StreamEvents& on_stream(std::unique_ptr<Stream> stream) = 0;  // server: the peer opened one
+  virtual void on_settings() = 0;               // the peer's first SETTINGS came: it speaks HTTP/2
+  virtual void on_room() = 0;                   // client: a stream ended after open() had said resource_exhausted
+  virtual void on_draining() = 0;               // GOAWAY came: open nothing more here
+  virtual void on_closed(Status why) = 0;       // the last event, after on_closed of every stream
+
+ protected:
+  ~SessionEvents() = default;
+};
+
+class Session {
+ public:
+  virtual ~Session() = default;                 // closes the connection; every open stream gets its on_closed first
+
+  // Client only. resource_exhausted: as many streams are open as the peer allows, on_room will follow;
+  // unavailable: the session is draining or closed.
+  virtual Result<std::unique_ptr<Stream>> open(StreamEvents& up) = 0;
+
+  // GOAWAY in two steps (RFC 9113, 6.8), then what runs is finished, then on_closed(ok).
+  virtual void drain() = 0;
+
+  virtual size_t open_count() const = 0;
+  virtual const Peer& peer() const = 0;
+};
+
+// An HTTP/2 session over conn. `up` outlives it.
+std::unique_ptr<Session> h2_session(Loop& loop, std::unique_ptr<Conn> conn, bool is_server, SessionEvents& up);
+
+}  // namespace nebula

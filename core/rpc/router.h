@@ -1,0 +1,28 @@
+// rpc/router.h - path -> Method, and the words for a path that is none.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "rpc/service.h"
+
+namespace nebula {
+
+class Router {
+ public:
+  Status add(Method method);                           // already_exists; invalid_argument if not "/service/method"
+  const Method* find(std::string_view path) const;     // null: none; stays valid as long as the router
+  Status unknown(std::string_view path) const;         // unimplemented, naming what there is
+  std::vector<std::string> services() const;           // names, sorted, each once
+
+ private:
+  struct Hash {
+    using is_transparent = void;
+    size_t operator()(std::string_view text) const { return std::hash<std::string_view>()(text); }
+  };
+  std::unordered_map<std::string, Method, Hash, std::equal_to<>> methods_;
+};
+
+}  // namespace nebula

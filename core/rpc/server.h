@@ -1,0 +1,52 @@
+// rpc/server.h - listeners and a router on one loop.
+//
+// accept -> session -> call. Lives on one loop.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "base/limits.h"
+#include "base/log.h"
+#include "loop/loop.h"
+#include "rpc/router.h"
+#include "transport/network.h"
+
+namespace nebula {
+
+struct ServerLimits {
+  size_t message_bytes_max = limits::message_bytes_max;
+};
+
+class Server {
+ public:
+  // References outlive the server. Every method of the router must stay until the server is destroyed.
+  Server(Loop& loop, Network& network, Log& log, const Router& router, ServerLimits limits = {});
+  ~Server();  // closes all; calls that run are cancelled
+
+  Status listen(const Url& at);
+  std::vector<Url> urls() const;  // with real ports
+
+  // Stops accepting, lets running calls end within `wait`, then cancels the rest. Answers when the last session has gone.
+  void drain(Duration wait, Fn<void()> then);
+
+  size_t session_count() const;
+
+ private:
+  class Connection;
+  void accept(std::unique_ptr<Conn> conn);
+  void remove(Connection* connection);
+
+  Loop& loop_;
+  Network& network_;
+  Log& log_;
+  const Router& router_;
+  ServerLimits limits_;
+  std::vector<std::unique_ptr<Listener>> listeners_;
+  std::vector<std::unique_ptr<Connection>> connections_;
+  std::unique_ptr<Timer> drain_timer_;
+  Fn<void()> drained_;
+  bool draining_ = false;
+};
+
+}  // namespace nebula

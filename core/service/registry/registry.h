@@ -1,0 +1,68 @@
+// service/registry/registry.h - who serves a name. Schemes: host static mem.
+//
+// Whole snapshots, never deltas: a snapshot can be lost, repeated or late and the next one still is the truth.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/done.h"
+#include "base/fn.h"
+#include "base/url.h"
+
+namespace nebula {
+
+// One instance of a service.
+struct Endpoint {
+  std::string id;         // unique among the instances of a service; a restart makes a new one
+  std::vector<Url> urls;  // in the order in which they should be tried
+  uint32_t weight = 1;
+  bool operator==(const Endpoint&) const = default;
+};
+
+using EndpointList = std::vector<Endpoint>;
+
+struct Snapshot {
+  std::shared_ptr<const EndpointList> endpoints;  // never null
+  std::vector<std::string> similar;               // when empty: announced names that look like the one asked for
+  Status trouble;                                 // the registry itself is in trouble: say so when a call fails
+};
+
+class Watch {
+ public:
+  virtual ~Watch() = default;  // ends the watch; no call follows
+};
+
+class Lease {
+ public:
+  virtual ~Lease() = default;  // withdraws the endpoint
+};
+
+class Registry {
+ public:
+  virtual ~Registry() = default;
+
+  // Calls on_change once with a fresh look, in a later step, and again with every change.
+  virtual std::unique_ptr<Watch> watch(std::string_view service, Fn<void(Snapshot)> on_change) = 0;
+
+  // Answers when every watcher can see it.
+  virtual void announce(std::string_view service, Endpoint self, Done<std::unique_ptr<Lease>> done) = 0;
+
+  // Where an instance on this host should listen for its neighbours; nothing if the registry has no such place.
+  virtual Result<std::optional<Url>> local_address(std::string_view id) {
+    (void)id;
+    return std::optional<Url>();
+  }
+};
+
+// ok, or what is wrong with the name: [A-Za-z0-9_.-], not beginning with a dot, at most limits::service_name_max.
+Status check_service_name(std::string_view service);
+
+// Those of `names` that look like `wanted` (a typo or a part away), nearest first, at most three.
+std::vector<std::string> similar_names(std::string_view wanted, const std::vector<std::string>& names);
+
+}  // namespace nebula
