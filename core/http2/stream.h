@@ -77,6 +77,7 @@ class Session {
   virtual void drain() = 0;
 
   virtual size_t open_count() const = 0;
+  virtual size_t metadata_bytes_max() const = 0;  // the largest header list that the peer says it takes
   virtual const Peer& peer() const = 0;
 };
 

@@ -1,0 +1,405 @@
+// http2/h2_session.cc - feeds nghttp2, flushes once a turn, ends in order.
+#include "http2/h2_session.h"
+
+#include <nghttp2/nghttp2.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/assert.h"
+#include "base/limits.h"
+
+namespace nebula {
+
+namespace {
+
+// One write to the Conn; larger output goes in several.
+constexpr size_t output_block_bytes = 16u << 10;
+// Stream ids are used up at 2^31; well before, a client moves on to a new connection.
+constexpr int32_t stream_id_last = 1 << 30;
+
+std::string_view view_of(const uint8_t* data, size_t size) { return {reinterpret_cast<const char*>(data), size}; }
+
+// Adds one received field, or marks the head as too large and drops it.
+void add_received(Head* head, std::string_view name, std::string_view value) {
+  if (head->too_large) return;
+  size_t size = head->fields.list_size() + name.size() + value.size() + 32;
+  head->too_large = size > limits::metadata_bytes_max || head->fields.count() >= limits::metadata_fields_max;
+  if (!head->too_large) head->fields.add(name, value);
+}
+
+bool looks_like_http1(std::string_view text) {
+  for (std::string_view method : {"GET ", "POST ", "PUT ", "HEAD ", "DELETE ", "OPTIONS ", "PATCH ", "TRACE ", "CONNECT "})
+    if (text.starts_with(method)) return true;
+  return text.find(" HTTP/1.") != std::string_view::npos;
+}
+
+}  // namespace
+
+Status status_of_h2(uint32_t code) {
+  std::string text = "the peer reset the stream (" + std::string(nghttp2_http2_strerror(code)) + ")";
+  switch (code) {
+    case NGHTTP2_REFUSED_STREAM: return unavailable(std::move(text));
+    case NGHTTP2_CANCEL: return cancelled(std::move(text));
+    case NGHTTP2_ENHANCE_YOUR_CALM: return resource_exhausted(std::move(text));
+    case NGHTTP2_INADEQUATE_SECURITY: return {Code::permission_denied, std::move(text)};
+    default: return internal(std::move(text));
+  }
+}
+
+// What nghttp2 calls: each finds the stream by its id and hands on.
+struct H2Callbacks {
+  static H2Session& session_of(void* user) { return *static_cast<H2Session*>(user); }
+
+  static int on_begin_headers(nghttp2_session* raw, const nghttp2_frame* frame, void* user) {
+    H2Session& session = session_of(user);
+    if (!session.is_server_ || frame->headers.cat != NGHTTP2_HCAT_REQUEST) return 0;
+    session.arriving_ = std::make_unique<H2Stream>(session, nullptr);
+    session.arriving_->id_ = frame->hd.stream_id;
+    session.add(session.arriving_.get());
+    nghttp2_session_set_stream_user_data(raw, frame->hd.stream_id, session.arriving_.get());
+    return 0;
+  }
+
+  static int on_header(nghttp2_session*, const nghttp2_frame* frame, const uint8_t* name, size_t name_size,
+                       const uint8_t* value, size_t value_size, uint8_t, void* user) {
+    H2Stream* stream = session_of(user).find(frame->hd.stream_id);
+    if (stream != nullptr) add_received(&stream->arriving_, view_of(name, name_size), view_of(value, value_size));
+    return 0;
+  }
+
+  static int on_data_chunk(nghttp2_session* raw, uint8_t, int32_t id, const uint8_t* data, size_t size, void* user) {
+    H2Session& session = session_of(user);
+    // The connection's credit returns on receipt, so that a stream that is not read holds up nobody else.
+    nghttp2_session_consume_connection(raw, size);
+    H2Stream* stream = session.find(id);
+    if (stream == nullptr) return 0;
+    const char* text = reinterpret_cast<const char*>(data);
+    bool is_large = size >= limits::slice_bytes_min;
+    Bytes bytes = is_large ? session.reading_->slice(static_cast<size_t>(text - session.reading_->data()), size)
+                           : Bytes::copy({text, size});
+    stream->events_->on_data(std::move(bytes), false);
+    return 0;
+  }
+
+  static int on_frame(nghttp2_session*, const nghttp2_frame* frame, void* user) {
+    H2Session& session = session_of(user);
+    bool last = (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
+    switch (frame->hd.type) {
+      case NGHTTP2_HEADERS: on_head(session, frame->hd.stream_id, last); break;
+      case NGHTTP2_DATA:
+        if (H2Stream* stream = last ? session.find(frame->hd.stream_id) : nullptr) stream->events_->on_data({}, true);
+        break;
+      case NGHTTP2_SETTINGS:
+        if ((frame->hd.flags & NGHTTP2_FLAG_ACK) == 0) on_settings(session);
+        break;
+      case NGHTTP2_PING:
+        // The peer has seen the first GOAWAY, so what it opened before has arrived: the second can name the last.
+        if ((frame->hd.flags & NGHTTP2_FLAG_ACK) != 0 && session.draining_)
+          nghttp2_submit_goaway(session.raw_, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(session.raw_),
+                                NGHTTP2_NO_ERROR, nullptr, 0);
+        break;
+      case NGHTTP2_GOAWAY:
+        if (!std::exchange(session.going_away_, true)) session.up_.on_draining();
+        break;
+      default: break;
+    }
+    return 0;
+  }
+
+  static void on_head(H2Session& session, int32_t id, bool last) {
+    H2Stream* stream = session.find(id);
+    if (stream == nullptr) return;
+    Head head = std::exchange(stream->arriving_, Head());
+    if (session.arriving_.get() == stream) stream->events_ = &session.up_.on_stream(std::move(session.arriving_));
+    stream->events_->on_headers(std::move(head), last);
+  }
+
+  static void on_settings(H2Session& session) {
+    session.open_max_ = nghttp2_session_get_remote_settings(session.raw_, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
+    if (!std::exchange(session.has_settings_, true)) session.up_.on_settings();
+    session.tell_room();
+  }
+
+  static int on_frame_sent(nghttp2_session* raw, const nghttp2_frame* frame, void* user) {
+    H2Session& session = session_of(user);
+    // A server that has said its last word stops an upload that nobody will read (RFC 9113, 8.1).
+    bool ends = (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0 &&
+                (frame->hd.type == NGHTTP2_HEADERS || frame->hd.type == NGHTTP2_DATA);
+    if (session.is_server_ && ends && nghttp2_session_get_stream_remote_close(raw, frame->hd.stream_id) == 0)
+      nghttp2_submit_rst_stream(raw, NGHTTP2_FLAG_NONE, frame->hd.stream_id, NGHTTP2_NO_ERROR);
+    return 0;
+  }
+
+  static int on_stream_close(nghttp2_session*, int32_t id, uint32_t code, void* user) {
+    H2Session& session = session_of(user);
+    H2Stream* stream = session.find(id);
+    if (stream == nullptr) return 0;
+    if (session.arriving_.get() == stream) {
+      session.remove(stream);  // its header block was refused: nobody has heard of it
+      session.arriving_.reset();
+      return 0;
+    }
+    if (code == NGHTTP2_NO_ERROR) {
+      session.close(stream, {}, Fate::processed);
+    } else {
+      session.close(stream, status_of_h2(code), code == NGHTTP2_REFUSED_STREAM ? Fate::unprocessed : Fate::unknown);
+    }
+    session.tell_room();
+    return 0;
+  }
+
+  static int send_data(nghttp2_session*, nghttp2_frame* frame, const uint8_t* header, size_t size, nghttp2_data_source*,
+                       void* user) {
+    H2Session& session = session_of(user);
+    H2Stream* stream = session.find(frame->hd.stream_id);
+    if (stream == nullptr) return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+    std::vector<Bytes> slices;
+    stream->take(size, &slices);
+    session.append(header, 9);
+    for (Bytes& slice : slices) session.append(std::move(slice));
+    return 0;
+  }
+};
+
+std::unique_ptr<Session> h2_session(Loop& loop, std::unique_ptr<Conn> conn, bool is_server, SessionEvents& up) {
+  return std::make_unique<H2Session>(loop, std::move(conn), is_server, up);
+}
+
+H2Session::H2Session(Loop& loop, std::unique_ptr<Conn> conn, bool is_server, SessionEvents& up)
+    : loop_(loop), conn_(std::move(conn)), is_server_(is_server), up_(up), open_max_(limits::streams_before_settings) {
+  nghttp2_session_callbacks* callbacks = nullptr;
+  nghttp2_session_callbacks_new(&callbacks);
+  nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, H2Callbacks::on_begin_headers);
+  nghttp2_session_callbacks_set_on_header_callback(callbacks, H2Callbacks::on_header);
+  nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, H2Callbacks::on_data_chunk);
+  nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, H2Callbacks::on_frame);
+  nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, H2Callbacks::on_frame_sent);
+  nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, H2Callbacks::on_stream_close);
+  nghttp2_session_callbacks_set_send_data_callback(callbacks, H2Callbacks::send_data);
+
+  nghttp2_option* option = nullptr;
+  nghttp2_option_new(&option);
+  nghttp2_option_set_no_auto_window_update(option, 1);  // credit returns when a message is taken, not when it arrives
+  nghttp2_option_set_no_closed_streams(option, 1);      // they were only kept for priorities, which gRPC does not use
+  nghttp2_option_set_peer_max_concurrent_streams(option, limits::streams_before_settings);
+  int failed = is_server ? nghttp2_session_server_new2(&raw_, callbacks, this, option)
+                         : nghttp2_session_client_new2(&raw_, callbacks, this, option);
+  NEBULA_ASSERT(failed == 0);
+  nghttp2_option_del(option);
+  nghttp2_session_callbacks_del(callbacks);
+  start();
+}
+
+void H2Session::start() {
+  std::vector<nghttp2_settings_entry> settings = {
+      {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, static_cast<uint32_t>(limits::stream_window_bytes)},
+      {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, static_cast<uint32_t>(limits::metadata_bytes_max)},
+  };
+  if (is_server_)
+    settings.push_back({NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, limits::streams_max});
+  else
+    settings.push_back({NGHTTP2_SETTINGS_ENABLE_PUSH, 0});
+  nghttp2_submit_settings(raw_, NGHTTP2_FLAG_NONE, settings.data(), settings.size());
+  nghttp2_session_set_local_window_size(raw_, NGHTTP2_FLAG_NONE, 0, limits::connection_window_bytes);
+  conn_->start(*this);
+  flush_later();
+}
+
+H2Session::~H2Session() {
+  ended_ = true;
+  while (streams_ != nullptr) {
+    H2Stream* stream = streams_;
+    if (arriving_.get() == stream)
+      remove(stream);
+    else
+      close(stream, unavailable("the connection was closed on this side"), Fate::unknown);
+  }
+  nghttp2_session_del(raw_);
+  if (output_ != nullptr) output_->unref();
+}
+
+// ---- the owner's verbs
+
+Result<std::unique_ptr<Stream>> H2Session::open(StreamEvents& up) {
+  NEBULA_ASSERT(!is_server_);
+  if (ended_ || ending_ || draining_ || going_away_) return unavailable("the connection is draining");
+  if (static_cast<int32_t>(nghttp2_session_get_next_stream_id(raw_)) >= stream_id_last) {
+    going_away_ = true;
+    loop_.later([weak = anchor_.weak()] {
+      if (H2Session* session = weak.get()) session->up_.on_draining();
+    });
+    return unavailable("the connection has used up its stream ids");
+  }
+  if (open_count_ >= open_max_) {
+    was_full_ = true;
+    return resource_exhausted("the peer allows " + std::to_string(open_max_) + " calls at a time on one connection");
+  }
+  std::unique_ptr<H2Stream> stream = std::make_unique<H2Stream>(*this, &up);
+  add(stream.get());
+  return std::unique_ptr<Stream>(std::move(stream));
+}
+
+void H2Session::drain() {
+  if (std::exchange(draining_, true) || ended_) return;
+  if (is_server_) {
+    nghttp2_submit_shutdown_notice(raw_);
+    nghttp2_submit_ping(raw_, NGHTTP2_FLAG_NONE, nullptr);
+  } else {
+    nghttp2_submit_goaway(raw_, NGHTTP2_FLAG_NONE, 0, NGHTTP2_NO_ERROR, nullptr, 0);
+  }
+  flush_later();
+}
+
+size_t H2Session::metadata_bytes_max() const {
+  return nghttp2_session_get_remote_settings(raw_, NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE);
+}
+
+// ---- bytes in
+
+void H2Session::on_bytes(Bytes data) {
+  if (ending_) return;
+  reading_ = &data;
+  ssize_t taken = nghttp2_session_mem_recv(raw_, reinterpret_cast<const uint8_t*>(data.data()), data.size());
+  reading_ = nullptr;
+  if (taken == NGHTTP2_ERR_BAD_CLIENT_MAGIC && looks_like_http1(data.view())) return answer_http1();
+  if (taken < 0) return end(unavailable("no HTTP/2 from " + peer().address + ": " + nghttp2_strerror(static_cast<int>(taken))));
+  flush_later();
+}
+
+void H2Session::on_drained() {
+  if (ending_) return end({});
+  flush();
+}
+
+void H2Session::on_closed(Status why) {
+  std::string text = "connection to " + peer().address + " lost";
+  if (!why.ok()) text.append(": ").append(why.message());
+  end(open_count_ == 0 && why.ok() ? Status() : unavailable(std::move(text)));
+}
+
+// ---- bytes out
+
+void H2Session::flush_later() {
+  if (ended_ || std::exchange(flush_due_, true)) return;
+  loop_.later([weak = anchor_.weak()] {
+    if (H2Session* session = weak.get()) session->flush();
+  });
+}
+
+bool H2Session::has_room() const { return conn_->unsent() < limits::session_output_bytes_max; }
+
+void H2Session::flush() {
+  flush_due_ = false;
+  if (ended_ || ending_) return;
+  flushes_++;
+  while (has_room()) {
+    const uint8_t* data = nullptr;
+    ssize_t size = nghttp2_session_mem_send(raw_, &data);
+    if (size < 0) return end(internal(std::string("HTTP/2: ") + nghttp2_strerror(static_cast<int>(size))));
+    if (size == 0) {
+      unsent_heads_.clear();
+      break;
+    }
+    append(data, static_cast<size_t>(size));
+  }
+  write_appended();
+  end_if_done();
+}
+
+void H2Session::append(const void* data, size_t size) {
+  const char* from = static_cast<const char*>(data);
+  while (size > 0) {
+    if (output_ == nullptr) output_ = Block::make(output_block_bytes);
+    NEBULA_ASSERT(output_ != nullptr);
+    size_t part = std::min(size, output_->capacity() - output_->size());
+    std::memcpy(output_->data() + output_->size(), from, part);
+    output_->set_size(output_->size() + part);
+    from += part;
+    size -= part;
+    if (output_->size() == output_->capacity()) write_appended();
+  }
+}
+
+void H2Session::append(Bytes data) {
+  write_appended();
+  conn_->write(std::move(data));
+}
+
+void H2Session::write_appended() {
+  if (output_ != nullptr) conn_->write(Bytes::adopt(std::exchange(output_, nullptr)));
+}
+
+void H2Session::answer_http1() {
+  constexpr std::string_view text = "This port speaks gRPC, that is HTTP/2 without TLS; HTTP/1.1 is not spoken here.\n";
+  std::string answer =
+      "HTTP/1.1 505 HTTP Version Not Supported\r\nContent-Type: text/plain\r\nConnection: close\r\nContent-Length: " +
+      std::to_string(text.size()) + "\r\n\r\n" + std::string(text);
+  ending_ = true;
+  // What nghttp2 has queued (our SETTINGS) means nothing to this peer.
+  conn_->write(Bytes::copy(answer));
+}
+
+// ---- the end
+
+void H2Session::end_if_done() {
+  if (nghttp2_session_want_read(raw_) || nghttp2_session_want_write(raw_)) return;
+  ending_ = true;
+  if (conn_->unsent() == 0) end({});
+}
+
+void H2Session::end(Status why) {
+  if (std::exchange(ended_, true)) return;
+  while (streams_ != nullptr) {
+    H2Stream* stream = streams_;
+    if (arriving_.get() == stream) {
+      stream->session_ = nullptr;
+      remove(stream);
+      continue;
+    }
+    bool is_unsent = !is_server_ && (stream->id_ < 0 || stream->submitted_in_ == flushes_);
+    Status reason = why.ok() ? unavailable("connection to " + peer().address + " ended") : why;
+    close(stream, std::move(reason), is_unsent ? Fate::unsent : Fate::unknown);
+  }
+  arriving_.reset();
+  up_.on_closed(std::move(why));
+}
+
+// ---- streams
+
+H2Stream* H2Session::find(int32_t id) { return static_cast<H2Stream*>(nghttp2_session_get_stream_user_data(raw_, id)); }
+
+void H2Session::add(H2Stream* stream) {
+  stream->next_ = streams_;
+  stream->link_ = &streams_;
+  if (streams_ != nullptr) streams_->link_ = &stream->next_;
+  streams_ = stream;
+  open_count_++;
+}
+
+void H2Session::remove(H2Stream* stream) {
+  *stream->link_ = stream->next_;
+  if (stream->next_ != nullptr) stream->next_->link_ = stream->link_;
+  stream->link_ = nullptr;
+  stream->session_ = nullptr;
+  open_count_--;
+}
+
+void H2Session::close(H2Stream* stream, Status why, Fate fate) {
+  if (stream->id_ >= 0) nghttp2_session_set_stream_user_data(raw_, stream->id_, nullptr);
+  keep_until_sent(std::move(stream->head_));
+  remove(stream);
+  stream->events_->on_closed(std::move(why), fate);
+}
+
+void H2Session::tell_room() {
+  if (!was_full_ || open_count_ >= open_max_) return;
+  was_full_ = false;
+  up_.on_room();
+}
+
+void H2Session::keep_until_sent(Metadata head) {
+  if (!head.empty()) unsent_heads_.push_back(std::move(head));
+}
+
+}  // namespace nebula

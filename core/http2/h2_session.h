@@ -1,0 +1,128 @@
+// http2/h2_session.h - HTTP/2 over any Conn: nghttp2 is the protocol, this is its place in a loop.
+//
+// Bytes in (on_bytes), bytes out (flush): no I/O of its own. Whatever streams produce in a turn leaves in one flush at
+// its end. A session lives on one loop and is owned by a server's connection or a channel's node.
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <vector>
+
+#include "base/weak.h"
+#include "http2/stream.h"
+#include "loop/loop.h"
+
+struct nghttp2_session;
+struct nghttp2_session_callbacks;
+
+namespace nebula {
+
+class H2Session;
+
+// One stream. Made by the session, owned by whoever handles the call; either may go first.
+class H2Stream final : public Stream {
+ public:
+  H2Stream(H2Session& session, StreamEvents* events);
+  ~H2Stream() override;
+
+  void headers(Metadata head, bool last) override;
+  bool data(Bytes data, bool last) override;
+  void consumed(size_t byte_count) override;
+  void reset(uint32_t h2_code) override;
+
+ private:
+  friend class H2Session;
+  friend struct H2Callbacks;
+
+  void submit(bool has_body);
+  long read(uint8_t* room, size_t size, uint32_t* flags);  // nghttp2 pulls the body
+  void take(size_t size, std::vector<Bytes>* slices);      // the next bytes of the body, uncopied
+
+  H2Session* session_;  // null: the stream is closed
+  StreamEvents* events_;
+  int32_t id_ = -1;     // client: none before headers()
+  uint64_t submitted_in_ = 0;  // the flush before which headers() was called
+
+  Head arriving_;       // header block being received
+  Metadata head_;       // sent; nghttp2 reads them until they are on the wire
+  Metadata trailers_;
+
+  std::deque<Bytes> body_;
+  size_t body_bytes_ = 0;
+  bool has_head_ = false;
+  bool has_trailers_ = false;
+  bool body_ended_ = false;
+  bool starved_ = false;   // nghttp2 waits for more body
+  bool over_mark_ = false; // data() said to wait
+
+  H2Stream* next_ = nullptr;  // the session's open streams
+  H2Stream** link_ = nullptr;
+};
+
+class H2Session final : public Session, private ConnEvents {
+ public:
+  H2Session(Loop& loop, std::unique_ptr<Conn> conn, bool is_server, SessionEvents& up);
+  ~H2Session() override;
+
+  Result<std::unique_ptr<Stream>> open(StreamEvents& up) override;
+  void drain() override;
+  size_t open_count() const override { return open_count_; }
+  size_t metadata_bytes_max() const override;
+  const Peer& peer() const override { return conn_->peer(); }
+
+ private:
+  friend class H2Stream;
+  friend struct H2Callbacks;
+
+  // ConnEvents
+  void on_bytes(Bytes data) override;
+  void on_drained() override;
+  void on_closed(Status why) override;
+
+  void start();
+  void flush_later();
+  void flush();
+  bool has_room() const;                 // for more output
+  void append(const void* data, size_t size);
+  void append(Bytes data);
+  void write_appended();
+  void end_if_done();
+  void end(Status why);                  // streams first, then the owner
+  void answer_http1();
+
+  H2Stream* find(int32_t id);
+  void add(H2Stream* stream);
+  void remove(H2Stream* stream);
+  void close(H2Stream* stream, Status why, Fate fate);
+  void tell_room();
+  void keep_until_sent(Metadata head);
+
+  Loop& loop_;
+  std::unique_ptr<Conn> conn_;
+  const bool is_server_;
+  SessionEvents& up_;
+  nghttp2_session* raw_ = nullptr;
+
+  const Bytes* reading_ = nullptr;       // what nghttp2 is being fed; its data callbacks point into it
+  std::unique_ptr<H2Stream> arriving_;   // server: a new stream whose header block is not complete
+  H2Stream* streams_ = nullptr;
+  size_t open_count_ = 0;
+  uint32_t open_max_;                    // client: streams that the peer allows
+  uint64_t flushes_ = 1;
+  Block* output_ = nullptr;              // being filled by flush
+  std::vector<Metadata> unsent_heads_;   // of streams that were destroyed before their headers left
+
+  bool has_settings_ = false;
+  bool flush_due_ = false;
+  bool was_full_ = false;                // open() has said resource_exhausted
+  bool draining_ = false;
+  bool going_away_ = false;              // a GOAWAY came or the stream ids ran out
+  bool ending_ = false;                  // closes when all output has left
+  bool ended_ = false;
+  Anchor<H2Session> anchor_{this};
+};
+
+// The words for an error code of a RST_STREAM or GOAWAY: gRPC's PROTOCOL-HTTP2, "Errors".
+Status status_of_h2(uint32_t code);
+
+}  // namespace nebula
