@@ -1,0 +1,71 @@
+# Makefile - the human door. Everything is built under build/; CMake and Ninja do the work.
+PYTHON     := $(firstword $(wildcard /usr/bin/python3) python3)
+PREFIX     ?= /usr/local
+SEEDS      ?= 2000
+SEED_START ?= 1
+ONLY       ?=
+VENV       := build/venv
+PIP        := $(VENV)/bin/pip --disable-pip-version-check -q
+NEBULA_PY   = $(shell find CMakeLists.txt core capi proto bindings/python -not -name '*.pyc' -not -path '*/tests/*' -not -name __pycache__ 2>/dev/null)
+
+CMAKE_release := -DCMAKE_BUILD_TYPE=RelWithDebInfo
+CMAKE_asan    := -DCMAKE_BUILD_TYPE=Debug -DNEBULA_SANITIZE=address,undefined
+CMAKE_tsan    := -DCMAKE_BUILD_TYPE=RelWithDebInfo -DNEBULA_SANITIZE=thread
+
+.PHONY: help setup demo build test bench sim planted install clean examples asan tsan python
+.DELETE_ON_ERROR:
+
+help: ## what can be done here
+	@echo 'make <target>:'
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## install the system packages that are missing (apt, with sudo where not root)
+	@scripts/setup.sh
+
+demo: examples python ## a Python and a C service call each other by name: watch it
+	@$(VENV)/bin/python scripts/demo.py
+
+build: build/release/build.ninja ## the engine, the examples, the benchmarks, the simulation
+	@cmake --build build/release
+
+test: setup ## every test there is; ONLY="layers unit capi tsan sim exports python interop" for some
+	@$(PYTHON) tests/run.py $(ONLY)
+
+bench: build ## the benchmarks, one number per line
+	@set -e; for program in build/release/tests/bench_*; do [ -d $$program ] || $$program; done
+
+sim: build/release/build.ninja ## the simulation; SEEDS=2000 SEED_START=1
+	@cmake --build build/release --target sim
+	@build/release/tests/sim $(SEEDS) $(SEED_START)
+
+planted: setup ## plant each bug of tests/sim/planted and see that the tests find it
+	@$(PYTHON) scripts/planted.py
+
+install: build ## install library, header and pkg-config file; PREFIX=/usr/local
+	@cmake --install build/release --prefix $(PREFIX)
+
+clean: ## remove all that was built
+	rm -rf build
+
+# ---- parts of the above ----
+build/%/build.ninja: | setup
+	@cmake -S . -B build/$* -G Ninja $(CMAKE_$*)
+
+examples: build/release/build.ninja
+	@cmake --build build/release --target nebula examples
+
+asan tsan: %: build/%/build.ninja
+	@cmake --build build/$*
+
+# The Python package, with the engine inside. It is built by the same tools that `pip install ./bindings/python`
+# would fetch anew each time; build/python keeps the objects.
+python: $(VENV)/.nebula
+$(VENV)/.tools: scripts/requirements.txt | setup
+	@echo "python: tools into $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) install -r $<
+	@touch $@
+$(VENV)/.nebula: $(VENV)/.tools $(NEBULA_PY)
+	@echo "python: bindings/python into $(VENV)"
+	@$(PIP) install --no-build-isolation --no-deps --force-reinstall -Cbuild-dir=build/python ./bindings/python
+	@touch $@

@@ -1,0 +1,107 @@
+#!/usr/bin/env python3
+# scripts/planted.py - plants known bugs, one at a time, and sees that the tests find each of them.
+#
+# usage: scripts/planted.py [patch...]     none: all of tests/sim/planted/*.patch
+#
+# Works on a copy of the tree in build/planted, built under ASan and UBSan. First the copy must pass without a bug, else
+# a failure later would prove nothing. A bug is found when the simulation or a unit test fails; a patch that does not
+# apply or does not compile is a failure of its own kind. The last line is "planted: N of N found".
+import filecmp
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+TREE, BUILD = ROOT / "build/planted/tree", ROOT / "build/planted/build"
+SEEDS = os.environ.get("SIM_SEEDS", "500")
+ENV = {**os.environ, "ASAN_OPTIONS": "detect_leaks=1", "UBSAN_OPTIONS": "halt_on_error=1"}
+
+
+def sync():
+    """Makes TREE the same as the working tree; what has not changed keeps its time, so that little is rebuilt."""
+    listed = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, check=True,
+                            stdout=subprocess.PIPE, text=True).stdout.split("\0")
+    wanted = {name for name in listed if name and (ROOT / name).is_file()}
+    for name in wanted:
+        copy = TREE / name
+        if not copy.exists() or not filecmp.cmp(ROOT / name, copy, shallow=False):
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, copy)
+    for file in TREE.rglob("*"):
+        if file.is_file() and str(file.relative_to(TREE)) not in wanted:
+            file.unlink()
+
+
+def run(*command, timeout=1800):
+    """The exit code and what was said; a program that does not end has failed."""
+    child = subprocess.Popen([str(part) for part in command], cwd=TREE, env=ENV, stdin=subprocess.DEVNULL,
+                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+    try:
+        output, _ = child.communicate(timeout=timeout)
+        return child.returncode, output
+    except subprocess.TimeoutExpired:
+        child.kill()
+        return "no end", child.communicate()[0]
+
+
+def build():
+    if not (BUILD / "build.ninja").exists():
+        code, output = run("cmake", "-S", TREE, "-B", BUILD, "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Debug",
+                           "-DNEBULA_SANITIZE=address,undefined", "-DNEBULA_EXAMPLES=OFF")
+        if code != 0:
+            return code, output
+    return run("cmake", "--build", BUILD)
+
+
+def failing_test():
+    """The first program that fails, with its output; (None, "") if all pass."""
+    units = sorted(file for file in (BUILD / "tests").glob("unit_*") if file.is_file())
+    commands = [[BUILD / "tests/sim", SEEDS, "1"], *([unit, "--jobs", "2", "--timeout", "60"] for unit in units)]
+    for command in commands:
+        code, output = run(*command, timeout=900)
+        if code != 0:
+            return f"{command[0].name} ({'exit code ' if isinstance(code, int) else ''}{code})", output
+    return None, ""
+
+
+def main(patches):
+    patches = [pathlib.Path(name).resolve() for name in patches] or sorted((ROOT / "tests/sim/planted").glob("*.patch"))
+    if not patches:
+        print("planted: there is no tests/sim/planted/*.patch")
+        return 1
+    TREE.mkdir(parents=True, exist_ok=True)
+
+    sync()
+    print("planted: building without a bug", flush=True)
+    code, output = build()
+    name, words = (None, "") if code != 0 else failing_test()
+    if code != 0 or name is not None:
+        print(words or output)
+        print(f"planted: without a bug {name or 'the build'} fails already; nothing can be said")
+        return 1
+
+    found = 0
+    for patch in patches:
+        began = time.monotonic()
+        code, output = run("patch", "-p1", "--forward", "--batch", "--fuzz=0", "-i", patch)
+        if code != 0:
+            outcome = "DOES NOT APPLY\n" + output
+        else:
+            code, output = build()
+            if code != 0:
+                outcome = "DOES NOT COMPILE\n" + output
+            else:
+                name, _ = failing_test()
+                found += name is not None
+                outcome = f"found by {name}" if name else "NOT FOUND"
+        sync()
+        print(f"{patch.stem:<32} {outcome}  {time.monotonic() - began:.0f} s", flush=True)
+    print(f"planted: {found} of {len(patches)} found")
+    return 0 if found == len(patches) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,54 @@
+#!/bin/sh
+# scripts/setup.sh - the system's packages that Nebula is built with; made for Debian 12.
+#
+# usage: scripts/setup.sh          what `make build`, `make test` and `make demo` need
+#        scripts/setup.sh checks   what a developer's checks need: clang-format, clang-tidy
+#
+# Says what it is about to install, and is silent and quick when all is there. Touches nothing outside apt.
+set -eu
+
+# nghttp2 and libuv do the protocol and the I/O, protobuf-c our own messages, Criterion the tests in C and C++;
+# Python 3 with venv is for the binding, the demo and the test runner.
+packages='build-essential cmake ninja-build pkg-config ccache git
+  libnghttp2-dev libuv1-dev libprotobuf-c-dev protobuf-c-compiler libcriterion-dev
+  python3 python3-venv python3-dev'
+case "${1:-}" in
+  '') ;;
+  checks) packages='clang-format clang-tidy' ;;
+  *) sed -n '2,6s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+esac
+
+fail() { echo "setup: $*" >&2; exit 1; }
+list() { echo $*; }  # on one line
+
+# Another system than Debian: nothing can be installed, but what is there may do.
+if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
+  for tool in c++ cmake ninja pkg-config protoc-c python3; do
+    command -v "$tool" >/dev/null || fail "this system has no apt, and no $tool: install by hand what Debian calls $(list $packages)"
+  done
+  for module in libnghttp2 libuv libprotobuf-c criterion; do
+    pkg-config --exists "$module" || fail "this system has no apt, and no $module: install by hand what Debian calls $(list $packages)"
+  done
+  exit 0
+fi
+
+missing=
+for package in $packages; do
+  state=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)
+  [ "$state" = installed ] || missing="$missing $package"
+done
+[ -n "$missing" ] || exit 0
+
+as_root=
+if [ "$(id -u)" -ne 0 ]; then
+  command -v sudo >/dev/null || fail "packages are missing and there is no sudo; as root, run: apt-get install$missing"
+  as_root=sudo
+fi
+apt="$as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300"
+
+echo "setup: installing with apt${as_root:+ (through sudo)}:$missing"
+# Old lists may still do, so a failure here is not the end.
+$apt update >/dev/null || echo "setup: apt-get update failed; going on with the lists that are there" >&2
+$apt install -y --no-install-recommends $missing >/dev/null ||
+  fail "apt-get could not install:$missing (its words are above)"
+echo "setup: done"

@@ -1,0 +1,206 @@
+#!/usr/bin/env python3
+# tests/run.py - builds and runs every test of the repository, and counts.
+#
+# usage: tests/run.py [part...]     parts: layers unit capi tsan sim exports python interop; none: all of them
+#
+# One line per program: name, outcome, time; the full output of what failed. Criterion programs and pytest count each of
+# their tests, everything else counts as one. A build that fails, a program that crashes, hangs or runs no test at all,
+# and a test folder without a program are failures too. The last line is "N passed, N failed".
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+ASAN, TSAN, RELEASE = ROOT / "build/asan/tests", ROOT / "build/tsan/tests", ROOT / "build/release/tests"
+PYTHON = ROOT / "build/venv/bin/python"
+SIM_SEEDS = os.environ.get("SIM_SEEDS", "200")
+TIMEOUT_S = 900  # of one program; nothing here should come near it
+
+SANITIZERS = {
+    "ASAN_OPTIONS": "detect_leaks=1:detect_stack_use_after_return=1:strict_init_order=1",
+    "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
+    "TSAN_OPTIONS": "halt_on_error=1:second_deadlock_stack=1",
+}
+
+passed = failed = 0
+
+
+def say(name, outcome, seconds, output=""):
+    print(f"{name:<28} {outcome:<28} {seconds:7.1f} s", flush=True)
+    if output:
+        print("    | " + output.rstrip("\n").replace("\n", "\n    | "), flush=True)
+
+
+def execute(command, env=None):
+    """Runs it in a process group of its own. Returns the exit code (None: took too long), the output, the seconds."""
+    began = time.monotonic()
+    child = subprocess.Popen(
+        [str(part) for part in command], cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        env={**os.environ, **SANITIZERS, **(env or {})}, start_new_session=True, text=True, errors="replace")
+    try:
+        output, _ = child.communicate(timeout=TIMEOUT_S)
+        return child.returncode, output, time.monotonic() - began
+    except BaseException as error:
+        os.killpg(child.pid, signal.SIGKILL)
+        output, _ = child.communicate()
+        if isinstance(error, subprocess.TimeoutExpired):
+            return None, output, time.monotonic() - began
+        raise
+
+
+def counts(output):
+    """Passed and failed tests by the words of Criterion or pytest; None if these are the words of neither."""
+    found = re.findall(r"Synthesis: Tested: (\d+) \| Passing: (\d+) \| Failing: (\d+) \| Crashing: (\d+)", output)
+    if found:
+        tested, passing, _, _ = map(int, found[-1])
+        return passing, tested - passing
+    found = re.findall(r"^(?:=+ )?((?:\d+ \w+(?:, )?)+) in [\d.]+s\b.*$", output, re.M)
+    if found:
+        words = {word: int(number) for number, word in re.findall(r"(\d+) (\w+)", found[-1])}
+        return words.get("passed", 0) + words.get("xfailed", 0), sum(words.get(word, 0) for word in ("failed", "error", "errors", "xpassed"))
+    return None
+
+
+def run(name, command, env=None, counted=False):
+    """Runs a test program and counts its tests; counted: it must say how many tests it ran."""
+    global passed, failed
+    code, output, seconds = execute(command, env)
+    known = counts(output)
+    good, bad = known if known is not None and (counted or sum(known)) else (0 if counted else int(code == 0), 0)
+    trouble = ""
+    if code is None:
+        trouble = f"no end after {TIMEOUT_S} s"
+    elif code < 0:
+        trouble = f"ended by {signal.Signals(-code).name}"
+    elif code > 0 and bad == 0:
+        trouble = f"exit code {code}"
+    elif good + bad == 0:
+        trouble = "ran no test"
+    if trouble and bad == 0:
+        bad = 1
+    passed, failed = passed + good, failed + bad
+    outcome = f"{good} passed" if bad == 0 else f"{good} passed, {bad} FAILED"
+    say(name, outcome + (f" ({trouble})" if trouble else ""), seconds, output if bad else "")
+
+
+def build(target):
+    """Makes a part of the Makefile; False, and one failure counted, if that does not work."""
+    global failed
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    began = time.monotonic()
+    made = subprocess.run(["make", "--no-print-directory", target], cwd=ROOT, env=env, stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+    if made.returncode != 0:
+        failed += 1
+    say(f"build {target}", "built" if made.returncode == 0 else "FAILED", time.monotonic() - began,
+        made.stdout if made.returncode != 0 else "")
+    return made.returncode == 0
+
+
+def missing(name, what):
+    global failed
+    failed += 1
+    say(name, f"FAILED ({what})", 0)
+
+
+def criterion(program):
+    run(program.name, [program, "--jobs", "2", "--timeout", "120", "--color", "never"], counted=True)
+
+
+# ---- the parts, in order; each: what it builds, and what it runs ----
+def layers():
+    run("layers", [sys.executable, "tests/layers.py"])
+
+
+def unit():
+    """Core, on mem: and virtual time, under ASan, UBSan and LeakSanitizer. One program per folder of core."""
+    for folder in ("base", "loop", "transport", "http2", "rpc", "service"):
+        program = ASAN / f"unit_{folder}"
+        if not any((ROOT / "tests/unit" / folder).rglob("*_test.cc")):
+            missing(program.name, f"tests/unit/{folder} has no test")
+        elif not program.exists():
+            missing(program.name, "was not built")
+        else:
+            criterion(program)
+
+
+def capi():
+    """The C ABI, from C, under the same sanitizers."""
+    programs = [file for file in sorted(ASAN.glob("capi_*")) if file.is_file()]
+    for program in programs:
+        criterion(program)
+    if not programs:
+        missing("capi", "no program build/asan/tests/capi_*")
+
+
+def tsan():
+    """What crosses threads, as plain programs: Criterion's own runner crashes under TSan."""
+    sources = sorted((ROOT / "tests/tsan").glob("*.cc")) + sorted((ROOT / "tests/tsan").glob("*.c"))
+    for source in sources:
+        program = TSAN / f"tsan_{source.stem}"
+        if program.exists():
+            # TSan of GCC 12 does not know the memory layout that some kernels randomize into.
+            fixed = ["setarch", os.uname().machine, "-R"]
+            may = subprocess.run([*fixed, "true"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
+            run(program.name, [*(fixed if may else []), program])
+        else:
+            missing(program.name, "was not built")
+    if not sources:
+        missing("tsan", "no tests/tsan/*.cc")
+
+
+def sim():
+    run("sim", [RELEASE / "sim", SIM_SEEDS, "1"]) if (RELEASE / "sim").exists() else missing("sim", "was not built")
+
+
+def exports():
+    run("exports", [sys.executable, "tests/exports.py", ROOT / "build/release/libnebula.so"])
+
+
+def pytest(name, folder):
+    if (ROOT / folder).is_dir():
+        run(name, [PYTHON, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--color=no", folder], counted=True)
+    else:
+        missing(name, f"no {folder}")
+
+
+def python():
+    pytest("python", "bindings/python/tests")
+    if (ROOT / "bindings/python/nebula").is_dir():
+        run("python types (mypy)", [PYTHON, "-m", "mypy", "--cache-dir", "build/mypy", "bindings/python/nebula"])
+
+
+def interop():
+    pytest("interop", "tests/interop")
+
+
+PARTS = {
+    layers: [], unit: ["asan"], capi: ["asan"], tsan: ["tsan"], sim: ["build"], exports: ["build"], python: ["python"],
+    interop: ["build", "python"],
+}
+
+
+def main(names):
+    known = {part.__name__: part for part in PARTS}
+    if unknown := [name for name in names if name not in known]:
+        print(f"no part {' '.join(unknown)}; there are: {' '.join(known)}", file=sys.stderr)
+        return 2
+    built = {}
+    for part, targets in PARTS.items():
+        if names and part.__name__ not in names:
+            continue
+        for target in targets:
+            if target not in built:
+                built[target] = build(target)
+        if all(built[target] for target in targets):
+            part()
+    print(f"{passed} passed, {failed} failed")
+    return 1 if failed or not passed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
