@@ -14,6 +14,7 @@
 #include "base/metadata.h"
 #include "base/time.h"
 #include "http2/stream.h"
+#include "loop/loop.h"
 #include "transport/transport.h"
 
 namespace nebula {
@@ -47,8 +48,12 @@ class Context {
   Context(Time deadline, Peer peer) : deadline_(deadline), peer_(std::move(peer)) {}
 
   Time deadline() const { return deadline_; }
+  void set_deadline(Time deadline) { deadline_ = deadline; }
   const Peer& peer() const { return peer_; }
   void set_peer(Peer peer) { peer_ = std::move(peer); }
+
+  // Cancels with deadline_exceeded when the deadline comes.
+  void keep_deadline(Clock& clock);
 
   // The caller gave up, the peer left, the deadline passed. The first reason counts; later ones are dropped.
   void cancel(Status why);
@@ -62,6 +67,7 @@ class Context {
   Peer peer_;
   Status why_;
   Fn<void(const Status&)> then_;
+  std::unique_ptr<Timer> timer_;
 };
 
 struct Request {
@@ -70,6 +76,7 @@ struct Request {
   Metadata metadata;
   Body body;
   Codec codec = Codec::any;
+  bool wait_for_ready = false;  // client: wait for a node until the deadline instead of failing fast
 };
 
 // A failed call is a Response too, since an error may carry trailers and the fate of its request.
@@ -78,6 +85,7 @@ struct Response {
   Body body;
   Metadata trailers;
   Status status;
+  std::optional<Codec> codec = {};  // none: the request's
   Fate fate = Fate::processed;
 };
 

@@ -8,6 +8,7 @@
 
 #include "base/limits.h"
 #include "base/log.h"
+#include "base/weak.h"
 #include "loop/loop.h"
 #include "rpc/router.h"
 #include "transport/network.h"
@@ -36,6 +37,7 @@ class Server {
   class Connection;
   void accept(std::unique_ptr<Conn> conn);
   void remove(Connection* connection);
+  void finish_drain_later();
 
   Loop& loop_;
   Network& network_;
@@ -47,6 +49,7 @@ class Server {
   std::unique_ptr<Timer> drain_timer_;
   Fn<void()> drained_;
   bool draining_ = false;
+  Anchor<Server> anchor_{this};
 };
 
 }  // namespace nebula

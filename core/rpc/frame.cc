@@ -1,0 +1,92 @@
+// rpc/frame.cc - prefixes written, prefixes read.
+#include "rpc/frame.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+
+#include "base/assert.h"
+
+namespace nebula {
+
+namespace {
+
+// Memory for a message grows with what has arrived, so that a lying prefix costs nothing.
+constexpr size_t first_room = 64u << 10;
+
+void write_prefix(char* at, size_t size) {
+  at[0] = 0;
+  for (int i = 0; i < 4; i++) at[1 + i] = static_cast<char>(size >> (24 - 8 * i));
+}
+
+}  // namespace
+
+Bytes frame_message(Bytes message) {
+  Block* block = message.block();
+  if (block != nullptr && message.data() == block->data() && !block->is_shared()) {
+    size_t size = message.size();
+    char* room = nullptr;
+    Bytes framed = std::move(message).with_headroom(frame_prefix_bytes, &room);
+    write_prefix(room, size);
+    return framed;
+  }
+  Block* framed = Block::make(frame_prefix_bytes + message.size());
+  NEBULA_ASSERT(framed != nullptr);
+  write_prefix(framed->data(), message.size());
+  if (!message.empty()) std::memcpy(framed->data() + frame_prefix_bytes, message.data(), message.size());
+  framed->set_size(frame_prefix_bytes + message.size());
+  return Bytes::adopt(framed);
+}
+
+FrameReader::~FrameReader() {
+  if (message_ != nullptr) message_->unref();
+}
+
+Result<std::optional<Bytes>> FrameReader::next() {
+  if (prefix_size_ < frame_prefix_bytes) {
+    size_t part = std::min(frame_prefix_bytes - prefix_size_, chunk_.size());
+    if (part > 0) std::memcpy(prefix_ + prefix_size_, chunk_.data(), part);
+    prefix_size_ += part;
+    chunk_ = chunk_.slice(part, chunk_.size() - part);
+    if (prefix_size_ < frame_prefix_bytes) return std::optional<Bytes>();
+    if (Status status = begin(); !status.ok()) return status;
+  }
+  if (message_ == nullptr && chunk_.size() >= message_size_) {
+    Bytes message = message_size_ == 0 ? Bytes::copy({}) : chunk_.slice(0, message_size_);
+    chunk_ = chunk_.slice(message_size_, chunk_.size() - message_size_);
+    prefix_size_ = 0;
+    return std::optional<Bytes>(std::move(message));
+  }
+  collect();
+  if (message_->size() < message_size_) return std::optional<Bytes>();
+  prefix_size_ = 0;
+  return std::optional<Bytes>(Bytes::adopt(std::exchange(message_, nullptr)));
+}
+
+Status FrameReader::begin() {
+  message_size_ = static_cast<size_t>(prefix_[1]) << 24 | static_cast<size_t>(prefix_[2]) << 16 |
+                  static_cast<size_t>(prefix_[3]) << 8 | prefix_[4];
+  if (prefix_[0] != 0) return internal("a message is marked as compressed, but no grpc-encoding was agreed");
+  if (message_size_ > max_)
+    return resource_exhausted("a message of " + std::to_string(message_size_) + " bytes is over the limit of " +
+                              std::to_string(max_));
+  return {};
+}
+
+void FrameReader::collect() {
+  size_t have = message_ == nullptr ? 0 : message_->size();
+  size_t part = std::min(message_size_ - have, chunk_.size());
+  if (message_ == nullptr || have + part > message_->capacity()) {
+    size_t capacity = std::min(message_size_, std::max(2 * (have + part), first_room));
+    Block* larger = Block::make(capacity);
+    NEBULA_ASSERT(larger != nullptr);
+    if (have > 0) std::memcpy(larger->data(), message_->data(), have);
+    if (message_ != nullptr) message_->unref();
+    message_ = larger;
+  }
+  if (part > 0) std::memcpy(message_->data() + have, chunk_.data(), part);
+  message_->set_size(have + part);
+  chunk_ = chunk_.slice(part, chunk_.size() - part);
+}
+
+}  // namespace nebula

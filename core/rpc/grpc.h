@@ -1,0 +1,39 @@
+// rpc/grpc.h - the header fields that both sides of a gRPC call share (PROTOCOL-HTTP2).
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/time.h"
+#include "rpc/call.h"
+
+namespace nebula::grpc {
+
+// "application/grpc", "+proto", "+json". Nothing: not gRPC. Another codec's name (or parameters) counts as `any`.
+std::optional<Codec> codec_of(std::string_view content_type);
+// A "content-type" among the user's fields names a codec beyond the three, and goes before `codec`.
+std::string_view content_type(Codec codec, const Metadata& user);
+
+// "200m" and the like: at most eight digits and a unit of H M S m u n. Nothing: malformed.
+std::optional<Duration> parse_timeout(std::string_view text);
+std::string format_timeout(Duration left);  // rounded up, so that it never shortens
+
+// grpc-message: UTF-8 with everything but printable ASCII, and %, as %XX. Decoding leaves a lone % as it is.
+std::string percent_encode(std::string_view text);
+std::string percent_decode(std::string_view text);
+
+// Copies the user's fields: values of "-bin" names to base64 and back (with or without padding, comma-joined ones
+// apart), gRPC's and HTTP/2's own fields left out, but for a content-type of a codec beyond the three. from_wire:
+// internal if a value is no base64.
+void to_wire(const Metadata& user, Metadata* wire);
+Result<Metadata> from_wire(const Metadata& wire);
+
+// grpc-status and grpc-message.
+void add_status(const Status& status, Metadata* trailers);
+std::optional<Status> find_status(const Metadata& trailers);
+
+// What an answer without grpc-status means (http-grpc-status-mapping.md).
+Status status_of_http(std::string_view http_status);
+
+}  // namespace nebula::grpc

@@ -1,0 +1,105 @@
+// rpc/server.cc - accept, one session a connection, drain.
+#include "rpc/server.h"
+
+#include <algorithm>
+
+#include "rpc/server_call.h"
+
+namespace nebula {
+
+// One accepted connection. A peer that does not begin to speak HTTP/2 in time is let go.
+class Server::Connection final : public SessionEvents {
+ public:
+  Connection(Server& server, std::unique_ptr<Conn> conn) : server_(server), peer_(conn->peer()) {
+    session_ = h2_session(server.loop_, std::move(conn), true, *this);
+    preface_timer_ = server.loop_.after(limits::preface_timeout, [this] {
+      NEBULA_LOG(server_.log_, info, "closed " + peer_.address + ": no HTTP/2 preface in time");
+      server_.remove(this);
+    });
+  }
+
+  void drain() { session_->drain(); }
+
+ private:
+  StreamEvents& on_stream(std::unique_ptr<Stream> stream) override {
+    return *new ServerCall(server_.loop_, server_.router_, server_.limits_.message_bytes_max, peer_, std::move(stream));
+  }
+  void on_settings() override { preface_timer_.reset(); }
+  void on_room() override {}
+  void on_draining() override {}
+  void on_closed(Status why) override {
+    if (!why.ok()) NEBULA_LOG(server_.log_, debug, why.text());
+    server_.remove(this);
+  }
+
+  Server& server_;
+  Peer peer_;
+  std::unique_ptr<Session> session_;
+  std::unique_ptr<Timer> preface_timer_;
+};
+
+Server::Server(Loop& loop, Network& network, Log& log, const Router& router, ServerLimits limits)
+    : loop_(loop), network_(network), log_(log), router_(router), limits_(limits) {}
+
+Server::~Server() {
+  listeners_.clear();
+  connections_.clear();
+}
+
+Status Server::listen(const Url& at) {
+  Result<std::unique_ptr<Listener>> listener =
+      network_.listen(at, [this](std::unique_ptr<Conn> conn) { accept(std::move(conn)); });
+  if (!listener.ok()) return listener.status();
+  listeners_.push_back(std::move(*listener));
+  return {};
+}
+
+std::vector<Url> Server::urls() const {
+  std::vector<Url> urls;
+  for (const std::unique_ptr<Listener>& listener : listeners_) urls.push_back(listener->url());
+  return urls;
+}
+
+void Server::accept(std::unique_ptr<Conn> conn) {
+  NEBULA_LOG(log_, debug, "accepted " + conn->peer().address);
+  connections_.push_back(std::make_unique<Connection>(*this, std::move(conn)));
+}
+
+void Server::drain(Duration wait, Fn<void()> then) {
+  drained_ = std::move(then);
+  draining_ = true;
+  listeners_.clear();
+  for (const std::unique_ptr<Connection>& connection : connections_) connection->drain();
+  drain_timer_ = loop_.after(wait, [this] {
+    connections_.clear();
+    finish_drain_later();
+  });
+  if (connections_.empty()) finish_drain_later();
+}
+
+// In a later step: the owner may destroy the server when it hears of it.
+void Server::finish_drain_later() {
+  loop_.later([weak = anchor_.weak()] {
+    Server* server = weak.get();
+    if (server == nullptr || !server->drained_) return;
+    server->drain_timer_.reset();
+    Fn<void()> then = std::move(server->drained_);
+    then();
+  });
+}
+
+void Server::remove(Connection* connection) {
+  auto found = std::find_if(connections_.begin(), connections_.end(),
+                            [&](const std::unique_ptr<Connection>& each) { return each.get() == connection; });
+  if (found == connections_.end()) return;
+  // A session is not destroyed inside its own event.
+  std::unique_ptr<Connection> gone = std::move(*found);
+  *found = std::move(connections_.back());
+  connections_.pop_back();
+  loop_.later([gone = std::move(gone)] {});
+  if (draining_ && connections_.empty()) finish_drain_later();
+}
+
+size_t Server::session_count() const { return connections_.size(); }
+
+}  // namespace nebula

@@ -1,0 +1,80 @@
+// service/channel.h - the virtual connection: a name that behaves like one peer.
+//
+// Watches the registry, keeps a node for each instance, gives each call to one of them; fails fast, and says why, when
+// there is none. Nothing happens before the first call. Lives on one loop.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/limits.h"
+#include "rpc/service.h"
+#include "service/node.h"
+
+namespace nebula {
+
+struct ChannelLimits {
+  size_t message_bytes_max = limits::message_bytes_max;
+};
+
+class Channel final : public Service, public NodeEvents {
+ public:
+  // References outlive the channel.
+  Channel(const Env& env, Registry& registry, std::string service, std::unique_ptr<Balancer> balancer,
+          ChannelLimits limits = {});
+  ~Channel() override;  // calls that run or wait end with unavailable
+
+  void call(Request request, Reply reply) override;
+
+ private:
+  struct Waiting {
+    Request request;
+    Reply reply;
+  };
+
+  void look();                          // a fresh look at the registry
+  void on_snapshot(Snapshot snapshot);
+  void on_node_changed() override;
+  bool place(Waiting& call);            // true: a node has it
+  void wait(uint64_t turn, Waiting call);
+  void serve_waiting();
+  void fail_waiting();                  // those that do not want to wait any longer
+  bool may_wait() const;                // a node may soon be there
+  Status why_not() const;
+  void remove(Node* node);
+
+  Env env_;
+  Registry& registry_;
+  const std::string service_;
+  std::unique_ptr<Balancer> balancer_;
+  ChannelLimits limits_;
+
+  std::unique_ptr<Watch> watch_;
+  std::unique_ptr<Timer> look_timer_;   // set while the first word of a watch is awaited
+  Status trouble_;                      // of the registry
+  std::vector<std::string> similar_;
+  std::vector<std::unique_ptr<Node>> nodes_;
+  std::vector<std::unique_ptr<Node>> leaving_;  // gone from the registry, finishing their calls
+  std::map<uint64_t, Waiting> waiting_;         // in the order in which they came
+  uint64_t next_turn_ = 1;
+};
+
+// A channel to every name: the first part of a call's path is the name, so one of these serves a whole program.
+class Channels final : public Service {
+ public:
+  using Make = Fn<std::unique_ptr<Channel>(std::string service)>;
+  explicit Channels(Make make) : make_(std::move(make)) {}
+
+  void call(Request request, Reply reply) override;
+
+ private:
+  Make make_;
+  std::map<std::string, std::unique_ptr<Channel>, std::less<>> channels_;
+};
+
+// "/shop.v1.Cart/Add" -> "shop.v1.Cart"
+std::string_view service_of_path(std::string_view path);
+
+}  // namespace nebula

@@ -1,0 +1,166 @@
+// service/node.cc - connect, back off, count, drain.
+#include "service/node.h"
+
+#include <algorithm>
+
+#include "base/log.h"
+#include "base/random.h"
+#include "rpc/client_call.h"
+#include "transport/network.h"
+
+namespace nebula {
+
+// One connection of a node, from dialled to closed.
+class Node::Link final : public SessionEvents {
+ public:
+  Link(Node& node, std::unique_ptr<Conn> conn) : node_(node) {
+    session_ = h2_session(node.env_.loop, std::move(conn), false, *this);
+  }
+
+  Session& session() { return *session_; }
+  bool has_spoken() const { return has_spoken_; }
+
+ private:
+  StreamEvents& on_stream(std::unique_ptr<Stream>) override { NEBULA_ASSERT(!"a client has no streams of its peer's"); }
+  void on_settings() override {
+    // Only now it is certain that the peer speaks HTTP/2: an accepted connection alone proves nothing.
+    has_spoken_ = true;
+    node_.backoff_ = limits::backoff_first;
+  }
+  void on_room() override {
+    node_.is_full_ = false;
+    node_.update_usable();
+  }
+  void on_draining() override { node_.on_link_draining(this); }
+  void on_closed(Status why) override { node_.on_link_closed(this, why); }
+
+  Node& node_;
+  std::unique_ptr<Session> session_;
+  bool has_spoken_ = false;
+};
+
+Node::Node(const Env& env, Endpoint self, NodeEvents& up) : env_(env), up_(up) { endpoint = std::move(self); }
+
+Node::~Node() = default;
+
+void Node::connect() {
+  if (state_ != State::idle) return;
+  state_ = State::connecting;
+  dial(0, {});
+}
+
+// Tries the endpoint's addresses one after the other: they are in order of preference.
+void Node::dial(size_t url_index, std::string failures) {
+  if (url_index == endpoint.urls.size())
+    return back_off(unavailable(failures.empty() ? "the record has no address" : std::move(failures)));
+  env_.network.dial(endpoint.urls[url_index], [weak = anchor_.weak(), url_index, failures = std::move(failures)](
+                                                  Result<std::unique_ptr<Conn>> conn) mutable {
+    Node* node = weak.get();
+    if (node == nullptr || node->state_ != State::connecting) return;
+    if (conn.ok()) return node->use(std::move(*conn));
+    failures.append(failures.empty() ? "" : "; ").append(conn.status().message());
+    node->dial(url_index + 1, std::move(failures));
+  });
+}
+
+void Node::use(std::unique_ptr<Conn> conn) {
+  NEBULA_LOG(env_.log, debug, "connected to " + conn->peer().address);
+  state_ = State::connected;
+  trouble_ = {};
+  is_full_ = false;
+  link_ = std::make_unique<Link>(*this, std::move(conn));
+  update_usable();
+}
+
+void Node::back_off(Status why) {
+  NEBULA_LOG(env_.log, debug, "instance " + endpoint.id + ": " + std::string(why.message()));
+  state_ = State::waiting;
+  trouble_ = std::move(why);
+  // Jitter of a fifth, so that clients that lost a server together do not come back together.
+  Duration wait = {env_.random.between(backoff_.ns * 4 / 5, backoff_.ns * 6 / 5)};
+  backoff_ = std::min(Duration{backoff_.ns * 8 / 5}, limits::backoff_max);
+  retry_timer_ = env_.loop.after(wait, [this] {
+    state_ = State::idle;
+    connect();
+  });
+  update_usable();
+}
+
+Status Node::call(std::string_view authority, size_t message_bytes_max, Request& request, Reply& reply) {
+  NEBULA_ASSERT(link_ != nullptr);
+  Status status = start_client_call(env_.loop, link_->session(), authority, message_bytes_max, request, reply);
+  if (status.code() == Code::resource_exhausted) is_full_ = true;
+  usable = status.ok();
+  return status;
+}
+
+void Node::on_link_draining(Link* link) {
+  if (link != link_.get()) return;
+  leaving_.push_back(std::move(link_));
+  state_ = State::idle;
+  if (!retired_) connect();
+  update_usable();
+}
+
+void Node::on_link_closed(Link* link, const Status& why) {
+  bool was_current = link == link_.get();
+  bool has_spoken = link->has_spoken();
+  drop(link);
+  if (retired_) {
+    if (link_ == nullptr && leaving_.empty()) {
+      Fn<void()> then = std::move(retired_);
+      then();
+    }
+    return;
+  }
+  if (!was_current) return;
+  NEBULA_LOG(env_.log, debug, "instance " + endpoint.id + ": " + std::string(why.message()));
+  // A connection that worked is dialled anew at once; one that died before it spoke HTTP/2 waits its turn.
+  state_ = State::idle;
+  if (has_spoken)
+    connect();
+  else
+    back_off(why.ok() ? unavailable("the connection ended before it was used") : why);
+  update_usable();
+}
+
+// A session is not destroyed inside its own event.
+void Node::drop(Link* link) {
+  std::unique_ptr<Link> gone;
+  if (link == link_.get()) {
+    gone = std::move(link_);
+  } else {
+    auto found = std::find_if(leaving_.begin(), leaving_.end(),
+                              [&](const std::unique_ptr<Link>& each) { return each.get() == link; });
+    NEBULA_ASSERT(found != leaving_.end());
+    gone = std::move(*found);
+    leaving_.erase(found);
+  }
+  env_.loop.later([gone = std::move(gone)] {});
+}
+
+void Node::retire(Fn<void()> then) {
+  retired_ = std::move(then);
+  retry_timer_.reset();
+  usable = false;
+  state_ = State::idle;  // a dial under way finds that it is not wanted
+  if (link_ != nullptr) link_->session().drain();
+  if (link_ == nullptr && leaving_.empty()) {
+    env_.loop.later([weak = anchor_.weak()] {
+      Node* node = weak.get();
+      if (node == nullptr || !node->retired_) return;
+      Fn<void()> done = std::move(node->retired_);
+      done();
+    });
+  }
+}
+
+// In a later step: this may come from the depth of a session's event, and calls that go now write to sessions.
+void Node::update_usable() {
+  usable = link_ != nullptr && !is_full_ && !retired_;
+  env_.loop.later([weak = anchor_.weak()] {
+    if (Node* node = weak.get(); node != nullptr && !node->retired_) node->up_.on_node_changed();
+  });
+}
+
+}  // namespace nebula
