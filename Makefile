@@ -12,6 +12,9 @@ CMAKE_release := -DCMAKE_BUILD_TYPE=RelWithDebInfo
 CMAKE_asan    := -DCMAKE_BUILD_TYPE=Debug -DNEBULA_SANITIZE=address,undefined
 CMAKE_tsan    := -DCMAKE_BUILD_TYPE=RelWithDebInfo -DNEBULA_SANITIZE=thread
 
+# The binding compiles the engine once more, with the same flags in another folder: for ccache that is the same.
+export CCACHE_NOHASHDIR := 1
+
 .PHONY: help setup demo build test bench sim planted install clean examples asan tsan python
 .DELETE_ON_ERROR:
 
@@ -57,8 +60,7 @@ examples: build/release/build.ninja
 asan tsan: %: build/%/build.ninja
 	@cmake --build build/$*
 
-# The Python package, with the engine inside. It is built by the same tools that `pip install ./bindings/python`
-# would fetch anew each time; build/python keeps the objects.
+# The Python package, with the engine inside: `pip install ./bindings/python`, with the tools for it fetched only once.
 python: $(VENV)/.nebula
 $(VENV)/.tools: scripts/requirements.txt | setup
 	@echo "python: tools into $(VENV)"
@@ -67,5 +69,5 @@ $(VENV)/.tools: scripts/requirements.txt | setup
 	@touch $@
 $(VENV)/.nebula: $(VENV)/.tools $(NEBULA_PY)
 	@echo "python: bindings/python into $(VENV)"
-	@$(PIP) install --no-build-isolation --no-deps --force-reinstall -Cbuild-dir=build/python ./bindings/python
+	@$(PIP) install --no-build-isolation --no-deps --force-reinstall ./bindings/python
 	@touch $@
