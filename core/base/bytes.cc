@@ -35,6 +35,15 @@ Bytes Bytes::adopt(Block* block) {
   return bytes;
 }
 
+Bytes Bytes::with_headroom(size_t size, char** room) && {
+  NEBULA_ASSERT(size <= Block::headroom && data_ == block_->data() && !block_->is_shared());
+  *room = block_->data() - size;
+  Bytes whole(std::move(*this));
+  whole.data_ -= size;
+  whole.size_ += size;
+  return whole;
+}
+
 Bytes Bytes::slice(size_t from, size_t size) const {
   NEBULA_ASSERT(from <= size_ && size <= size_ - from);
   Bytes part(*this);

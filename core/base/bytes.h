@@ -71,6 +71,10 @@ class Bytes {
   std::string_view view() const { return {data_, size_}; }
   Block* block() const { return block_; }
 
+  // The same with `size` bytes of the headroom in front, for the caller to fill at data(). Only for the sole holder of
+  // a whole block.
+  Bytes with_headroom(size_t size, char** room) &&;
+
   // The part [from, from + size), which must lie inside; shares the block.
   Bytes slice(size_t from, size_t size) const;
 

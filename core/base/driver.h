@@ -37,22 +37,32 @@ template <class T>
 class DriverTable {
  public:
   Status add(const Driver<T>& driver) {  // already_exists on a second of that scheme
-    for (const Driver<T>& known : drivers_)
-      if (known.scheme == driver.scheme) return already_exists("scheme " + std::string(driver.scheme) + ": is there twice");
+    if (knows(driver.scheme)) return already_exists("scheme " + std::string(driver.scheme) + ": is there twice");
     drivers_.push_back(driver);
     return {};
   }
 
   Result<std::unique_ptr<T>> open(const Url& url, const Env& env) const {
-    std::string usages;
-    for (const Driver<T>& driver : drivers_) {
-      if (driver.scheme == url.scheme) return driver.open(url, env);
-      usages.append(usages.empty() ? "" : ", ").append(driver.usage);
-    }
-    return invalid_argument("address \"" + url.text() + "\": unknown scheme \"" + url.scheme + "\"; known: " + usages);
+    const Driver<T>* driver = find(url.scheme);
+    if (driver != nullptr) return driver->open(url, env);
+    return invalid_argument("address \"" + url.text() + "\": unknown scheme \"" + url.scheme + "\"; known: " + usages());
+  }
+
+  bool knows(std::string_view scheme) const { return find(scheme) != nullptr; }
+
+  std::string usages() const {  // "mem:name, tcp://host:port"
+    std::string text;
+    for (const Driver<T>& driver : drivers_) text.append(text.empty() ? "" : ", ").append(driver.usage);
+    return text;
   }
 
  private:
+  const Driver<T>* find(std::string_view scheme) const {
+    for (const Driver<T>& driver : drivers_)
+      if (driver.scheme == scheme) return &driver;
+    return nullptr;
+  }
+
   std::vector<Driver<T>> drivers_;
 };
 

@@ -12,6 +12,8 @@
 
 namespace nebula {
 
+class UvLoop;
+
 // Destroying it cancels it, also from inside its own function.
 class Timer {
  public:
@@ -46,6 +48,9 @@ class Loop : public Clock {
 
   // Calls `readable` in each turn in which fd has something to read.
   virtual std::unique_ptr<FdWatch> watch(int fd, Fn<void()> readable) = 0;
+
+  // The real loop that this is, for transports over sockets; null in a simulation.
+  virtual UvLoop* uv() { return nullptr; }
 };
 
 // A loop that a foreign thread runs: an inline queue. One thread at a time.

@@ -7,9 +7,14 @@
 
 namespace nebula {
 
-Channel::Channel(const Env& env, Registry& registry, std::string service, std::unique_ptr<Balancer> balancer,
+Channel::Channel(const Env& env, Registry& registry, ChannelName name, std::unique_ptr<Balancer> balancer,
                  ChannelLimits limits)
-    : env_(env), registry_(registry), service_(std::move(service)), balancer_(std::move(balancer)), limits_(limits) {}
+    : env_(env),
+      registry_(registry),
+      service_(std::move(name.service)),
+      authority_(std::move(name.authority)),
+      balancer_(std::move(balancer)),
+      limits_(limits) {}
 
 Channel::~Channel() {
   watch_.reset();
@@ -102,7 +107,7 @@ bool Channel::place(Waiting& call) {
     auto node = std::find_if(nodes_.begin(), nodes_.end(),
                              [&](const std::unique_ptr<Node>& each) { return each.get() == state; });
     // A node that cannot take it is marked as not usable, so this ends.
-    if ((*node)->call(service_, limits_.message_bytes_max, call.request, call.reply).ok()) return true;
+    if ((*node)->call(authority_, limits_.message_bytes_max, call.request, call.reply).ok()) return true;
   }
   return false;
 }
@@ -165,7 +170,7 @@ Status Channel::why_not() const {
     if (!trouble_.ok()) text.append("; ").append(trouble_.message());
     return unavailable(std::move(text));
   }
-  text = "\"" + service_ + "\" is announced by " + std::to_string(nodes_.size()) +
+  text = "\"" + service_ + "\" has " + std::to_string(nodes_.size()) +
          (nodes_.size() == 1 ? " instance, but it cannot be reached: " : " instances, but none can be reached: ");
   for (const std::unique_ptr<Node>& node : nodes_) {
     if (node->trouble().ok()) continue;
@@ -186,7 +191,9 @@ void Channels::call(Request request, Reply reply) {
   auto found = channels_.find(service);
   if (found == channels_.end()) {
     if (Status status = check_service_name(service); !status.ok()) return reply(std::move(status));
-    found = channels_.emplace(service, make_(std::string(service))).first;
+    Result<std::unique_ptr<Channel>> channel = make_(std::string(service));
+    if (!channel.ok()) return reply(channel.status());
+    found = channels_.emplace(service, std::move(*channel)).first;
   }
   found->second->call(std::move(request), std::move(reply));
 }

@@ -19,10 +19,15 @@ struct ChannelLimits {
   size_t message_bytes_max = limits::message_bytes_max;
 };
 
+struct ChannelName {
+  std::string service;    // asked of the registry, and said in errors
+  std::string authority;  // the :authority of its requests
+};
+
 class Channel final : public Service, public NodeEvents {
  public:
   // References outlive the channel.
-  Channel(const Env& env, Registry& registry, std::string service, std::unique_ptr<Balancer> balancer,
+  Channel(const Env& env, Registry& registry, ChannelName name, std::unique_ptr<Balancer> balancer,
           ChannelLimits limits = {});
   ~Channel() override;  // calls that run or wait end with unavailable
 
@@ -48,6 +53,7 @@ class Channel final : public Service, public NodeEvents {
   Env env_;
   Registry& registry_;
   const std::string service_;
+  const std::string authority_;
   std::unique_ptr<Balancer> balancer_;
   ChannelLimits limits_;
 
@@ -64,7 +70,7 @@ class Channel final : public Service, public NodeEvents {
 // A channel to every name: the first part of a call's path is the name, so one of these serves a whole program.
 class Channels final : public Service {
  public:
-  using Make = Fn<std::unique_ptr<Channel>(std::string service)>;
+  using Make = Fn<Result<std::unique_ptr<Channel>>(std::string service)>;
   explicit Channels(Make make) : make_(std::move(make)) {}
 
   void call(Request request, Reply reply) override;

@@ -1,0 +1,143 @@
+// core/engine.cc - the home thread, and what a loop is made of.
+#include "engine.h"
+
+#include <sys/random.h>
+
+#include "loop/loop_thread.h"
+#include "service/registry/posted.h"
+
+namespace nebula {
+
+namespace {
+
+uint64_t system_seed() {
+  uint64_t seed = 0;
+  ssize_t size = getrandom(&seed, sizeof seed, 0);
+  NEBULA_ASSERT(size == sizeof seed);
+  return seed;
+}
+
+bool is_name(const Url& target) { return target.scheme == "nebula"; }
+
+// A channel to one address: the static registry lists it, under any name.
+class DirectChannel final : public Service {
+ public:
+  DirectChannel(std::unique_ptr<Registry> registry, std::unique_ptr<Channel> channel)
+      : registry_(std::move(registry)), channel_(std::move(channel)) {}
+
+  void call(Request request, Reply reply) override { channel_->call(std::move(request), std::move(reply)); }
+
+ private:
+  std::unique_ptr<Registry> registry_;
+  std::unique_ptr<Channel> channel_;
+};
+
+}  // namespace
+
+// ---- Engine
+
+// All of it but the thread is made, used and destroyed on the thread.
+struct Engine::Home {
+  Home(Engine& engine, Loop& loop)
+      : random(system_seed()), network(loop, engine.log_, random, engine.drivers_.transports, engine.hub_) {}
+
+  Random random;
+  Network network;
+  std::unique_ptr<Registry> registry;
+  std::unique_ptr<LoopThread> thread;
+};
+
+Result<std::unique_ptr<Engine>> Engine::make(const Config& config) {
+  TRY(Url registry, Url::parse(config.registry));
+  return std::unique_ptr<Engine>(new Engine(std::move(registry), config.log));
+}
+
+Engine::Engine(Url registry, Level log) : drivers_(built_in_drivers()), registry_url_(std::move(registry)), log_(log) {}
+
+Engine::~Engine() {
+  if (home_ != nullptr) home_->thread.reset();  // its last function takes the rest of home_ away
+}
+
+Result<std::unique_ptr<Registry>> Engine::registry_for(Loop& loop) {
+  std::lock_guard<std::mutex> hold(home_lock_);
+  if (home_ == nullptr) {
+    if (Status status = start_home(); !status.ok()) return status;
+  }
+  return std::unique_ptr<Registry>(std::make_unique<PostedRegistry>(*home_->thread, *home_->registry, loop));
+}
+
+Status Engine::start_home() {
+  TRY(std::unique_ptr<LoopThread> thread, LoopThread::start());
+  Loop& loop = thread->loop();
+  std::unique_ptr<Home> home = std::make_unique<Home>(*this, loop);
+  Status status;
+  thread->run_sync([&] {
+    Result<std::unique_ptr<Registry>> registry = drivers_.registries.open(registry_url_, home->network.env());
+    status = registry.status();
+    if (registry.ok()) home->registry = std::move(*registry);
+  });
+  if (!status.ok()) return status;
+  home->thread = std::move(thread);
+  home_ = std::move(home);
+  home_->thread->at_end([this] { home_->registry.reset(); });
+  return {};
+}
+
+// ---- Worker
+
+Result<std::unique_ptr<Worker>> Worker::make(Engine& engine) {
+  TRY(std::unique_ptr<UvLoop> loop, UvLoop::make());
+  return std::unique_ptr<Worker>(new Worker(engine, std::move(loop)));
+}
+
+Worker::Worker(Engine& engine, std::unique_ptr<UvLoop> loop)
+    : engine_(engine),
+      loop_(std::move(loop)),
+      random_(system_seed()),
+      network_(*loop_, engine.log(), random_, engine.drivers().transports, engine.hub()) {}
+
+Result<Registry*> Worker::registry() {
+  if (registry_ == nullptr) {
+    TRY(registry_, engine_.registry_for(*loop_));
+  }
+  return registry_.get();
+}
+
+Result<std::unique_ptr<Channel>> Worker::open_named(std::string service, ChannelLimits limits) {
+  TRY(Registry * registry, this->registry());
+  TRY(std::unique_ptr<Balancer> balancer, engine_.drivers().balancers.open(*Url::parse("round_robin:"), env()));
+  ChannelName name{service, service};
+  return std::make_unique<Channel>(env(), *registry, std::move(name), std::move(balancer), limits);
+}
+
+Result<std::unique_ptr<Service>> Worker::open_channel(const Url& target, ChannelLimits limits) {
+  if (is_name(target)) {
+    if (!target.host.empty()) {
+      TRY(std::unique_ptr<Channel> channel, open_named(target.host, limits));
+      return std::unique_ptr<Service>(std::move(channel));
+    }
+    return std::unique_ptr<Service>(std::make_unique<Channels>(
+        [this, limits](std::string service) { return open_named(std::move(service), limits); }));
+  }
+  Url list;
+  list.scheme = "static";
+  list.path = target.text();
+  TRY(std::unique_ptr<Registry> registry, engine_.drivers().registries.open(list, env()));
+  TRY(std::unique_ptr<Balancer> balancer, engine_.drivers().balancers.open(*Url::parse("round_robin:"), env()));
+  ChannelName name{target.text(), "localhost"};
+  if (!target.host.empty()) name.authority = target.host + (target.port ? ":" + std::to_string(*target.port) : "");
+  std::unique_ptr<Channel> channel =
+      std::make_unique<Channel>(env(), *registry, std::move(name), std::move(balancer), limits);
+  return std::unique_ptr<Service>(std::make_unique<DirectChannel>(std::move(registry), std::move(channel)));
+}
+
+Status Worker::check_target(const Url& target, const Drivers& drivers) {
+  if (!is_name(target)) {
+    if (drivers.transports.knows(target.scheme)) return {};
+    return invalid_argument("target \"" + target.text() + "\": write nebula://name for a service, or " +
+                            drivers.transports.usages());
+  }
+  return target.host.empty() ? Status() : check_service_name(target.host);
+}
+
+}  // namespace nebula

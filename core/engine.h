@@ -1,0 +1,77 @@
+// core/engine.h - Engine: what all loops of a program share. Worker: what one loop has of its own.
+//
+// Loops share nothing but the registry, which lives on a thread of the engine's (the home loop), so that a program
+// needs one inotify descriptor however many loops it has, and stays announced while its own threads compute.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "base/log.h"
+#include "base/random.h"
+#include "drivers.h"
+#include "loop/uv_loop.h"
+#include "service/channel.h"
+#include "transport/mem.h"
+#include "transport/network.h"
+
+namespace nebula {
+
+struct Config {
+  std::string registry = "host:";
+  Level log = Level::warn;
+};
+
+class Engine {
+ public:
+  static Result<std::unique_ptr<Engine>> make(const Config& config);
+  ~Engine();  // every Worker has gone
+
+  // The registry as seen from a loop. The first call, from whichever thread, starts the home thread.
+  Result<std::unique_ptr<Registry>> registry_for(Loop& loop);
+
+  const Drivers& drivers() const { return drivers_; }
+  Log& log() { return log_; }
+  MemHub& hub() { return hub_; }
+
+ private:
+  struct Home;
+
+  Engine(Url registry, Level log);
+  Status start_home();  // with home_lock_ held
+
+  const Drivers drivers_;
+  const Url registry_url_;
+  Log log_;
+  MemHub hub_;
+  std::mutex home_lock_;
+  std::unique_ptr<Home> home_;
+};
+
+class Worker {
+ public:
+  static Result<std::unique_ptr<Worker>> make(Engine& engine);
+
+  UvLoop& loop() { return *loop_; }
+  Env env() { return network_.env(); }
+  Result<Registry*> registry();  // opened on first use
+
+  // nebula://name, nebula: (a channel to every name), or a transport's address.
+  Result<std::unique_ptr<Service>> open_channel(const Url& target, ChannelLimits limits);
+
+  // Whether open_channel can know what to do with it; asked before there is a loop.
+  static Status check_target(const Url& target, const Drivers& drivers);
+
+ private:
+  Worker(Engine& engine, std::unique_ptr<UvLoop> loop);
+  Result<std::unique_ptr<Channel>> open_named(std::string service, ChannelLimits limits);
+
+  Engine& engine_;
+  std::unique_ptr<UvLoop> loop_;
+  Random random_;
+  Network network_;
+  std::unique_ptr<Registry> registry_;
+};
+
+}  // namespace nebula

@@ -1,0 +1,82 @@
+// service/announced_server.cc - found by name, gone in order.
+#include "service/announced_server.h"
+
+#include <cstdio>
+
+#include "base/hash.h"
+#include "base/log.h"
+#include "base/random.h"
+
+namespace nebula {
+
+namespace {
+
+constexpr uint32_t port_first = 20'000;
+constexpr uint32_t port_count = 10'000;
+
+std::string new_instance_id(Random& random) {
+  char text[9];
+  std::snprintf(text, sizeof text, "%08x", static_cast<uint32_t>(random.next()));
+  return text;
+}
+
+// Answers once, when the last of several has answered; the first failure is the answer.
+struct Tally {
+  size_t left;
+  Status failure;
+  Done<bool> done;
+
+  void count(const Status& status) {
+    if (failure.ok() && !status.ok()) failure = status;
+    if (--left == 0) done(failure.ok() ? Result<bool>(true) : Result<bool>(failure));
+  }
+};
+
+}  // namespace
+
+AnnouncedServer::AnnouncedServer(const Env& env, Registry* registry, const Router& router, ServerLimits limits)
+    : env_(env),
+      registry_(registry),
+      id_(new_instance_id(env.random)),
+      server_(env.loop, env.network, env.log, router, limits) {}
+
+Status AnnouncedServer::listen_default(std::string_view name) {
+  if (registry_ != nullptr) {
+    TRY(std::optional<Url> local, registry_->local_address(id_));
+    if (local) {
+      if (Status status = server_.listen(*local); !status.ok()) return status;
+    }
+  }
+  uint32_t wanted = static_cast<uint32_t>(hash64(name) % port_count);
+  Status status;
+  for (uint32_t tries = 0; tries < port_count; tries++) {
+    Url at;
+    at.scheme = "tcp";
+    at.host = "127.0.0.1";
+    at.port = static_cast<uint16_t>(port_first + (wanted + tries) % port_count);
+    status = server_.listen(at);
+    if (status.code() != Code::already_exists) return status;
+  }
+  return status.with_context("every port from 20000 to 29999 is taken");
+}
+
+void AnnouncedServer::announce(const std::vector<std::string>& names, Done<bool> done) {
+  if (names.empty()) return done(true);
+  NEBULA_ASSERT(registry_ != nullptr);
+  std::shared_ptr<Tally> tally = std::make_shared<Tally>(Tally{names.size(), {}, std::move(done)});
+  for (const std::string& name : names) {
+    registry_->announce(name, Endpoint{id_, server_.urls()},
+                        [weak = anchor_.weak(), tally, name](Result<std::unique_ptr<Lease>> lease) {
+                          AnnouncedServer* server = weak.get();
+                          if (lease.ok() && server != nullptr) server->leases_.push_back(std::move(*lease));
+                          tally->count(lease.ok() ? Status() : lease.status().with_context("announce \"" + name + "\""));
+                        });
+  }
+}
+
+void AnnouncedServer::drain(Duration wait, Fn<void()> then) {
+  leases_.clear();
+  server_.drain(wait, std::move(then));
+}
+
+}  // namespace nebula

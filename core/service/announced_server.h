@@ -1,0 +1,44 @@
+// service/announced_server.h - a server that can be found by name: listeners, records, and the order of its end.
+//
+// Lives on one loop.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/driver.h"
+#include "rpc/server.h"
+#include "service/registry/registry.h"
+
+namespace nebula {
+
+class AnnouncedServer {
+ public:
+  // References outlive it; `registry` may be null for a server that is not announced.
+  AnnouncedServer(const Env& env, Registry* registry, const Router& router, ServerLimits limits);
+
+  Status listen(const Url& at) { return server_.listen(at); }
+
+  // The address that nobody has to choose: a Unix socket beside the registry's records if there is such a place, and
+  // tcp://127.0.0.1:P, P the first free port from a hash of `name` on. So a service keeps its port over restarts.
+  Status listen_default(std::string_view name);
+
+  // All that is listened at, under each of the names. Answers when every watcher can see all of them.
+  void announce(const std::vector<std::string>& names, Done<bool> done);
+
+  // Withdraws the names, then lets the server drain.
+  void drain(Duration wait, Fn<void()> then);
+
+  std::vector<Url> urls() const { return server_.urls(); }
+
+ private:
+  Env env_;
+  Registry* registry_;
+  std::string id_;
+  Server server_;
+  std::vector<std::unique_ptr<Lease>> leases_;
+  Anchor<AnnouncedServer> anchor_{this};
+};
+
+}  // namespace nebula
