@@ -146,11 +146,10 @@ def story(programs, place):
 
     server, port = stock_server(grpc, clock_pb2, clock_pb2_grpc)
     try:
-        stock = nebula.connect(f"tcp://127.0.0.1:{port}")
-        reply = stock.call("/demo.v1.Clock/Now", clock_pb2.NowRequest(), returns=clock_pb2.NowReply, timeout=5)
+        with nebula.connect(f"tcp://127.0.0.1:{port}") as stock:
+            reply = stock.call("/demo.v1.Clock/Now", clock_pb2.NowRequest(), timeout=5)
         require(reply.unix_nanos == 7, f"nebula client -> stock grpc server: {reply}")
         print("nebula client -> stock grpc server   OK")
-        stock.close()
     finally:
         server.stop(None)
 
