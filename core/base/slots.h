@@ -56,6 +56,12 @@ class Slots {
     return true;
   }
 
+  template <class Which>
+  void remove_if(Which which) {
+    for (uint32_t slot = 0; slot < slots_.size(); slot++)
+      if (slots_[slot].used && which(slots_[slot].value)) remove(id_of(slot));
+  }
+
   size_t size() const { return slots_.size() - free_.size(); }
 
  private:

@@ -1,0 +1,60 @@
+// capi/border.h - what all files of the border share: the engine's handle, errors, options.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <mutex>
+#include <string_view>
+#include <vector>
+
+#include "engine.h"
+#include "loop/fork.h"
+#include "nebula.h"
+
+struct nebula_engine {
+  std::unique_ptr<nebula::Engine> engine;
+  uint64_t generation = nebula::fork_generation();
+  std::mutex lock;
+  std::vector<nebula_queue*> queues;  // a channel that is freed tells all of them
+
+  // In a fork child: the parent's threads, sockets and locks are not here.
+  bool is_forked() const { return generation != nebula::fork_generation(); }
+};
+
+namespace nebula {
+
+// NEBULA_E_... for what went wrong on the way to an object, and its words into *error (may be null).
+int32_t fail(nebula_error* error, int32_t code, std::string_view message);
+int32_t fail(nebula_error* error, const Status& status);
+inline constexpr std::string_view forked_message =
+    "this process was forked from the one that made the engine: make a new engine here";
+
+// The caller's options, of whatever version, as this version knows them. False: they hold a field that is set and
+// unknown, or no size.
+template <class Options>
+bool read_options(const Options* given, Options* out) {
+  *out = Options{};
+  if (given == nullptr) return true;
+  uint32_t size = 0;
+  std::memcpy(&size, given, sizeof size);
+  if (size < sizeof size) return false;
+  const char* bytes = reinterpret_cast<const char*>(given);
+  for (size_t i = sizeof(Options); i < size; i++)
+    if (bytes[i] != 0) return false;
+  std::memcpy(static_cast<void*>(out), bytes, size < sizeof(Options) ? size : sizeof(Options));
+  return true;
+}
+inline constexpr std::string_view options_message =
+    "options: size is not set, or a field is set that this version of the engine does not know";
+
+// For threads that are on no loop.
+Time monotonic_now();
+
+// Microseconds until the deadline, at least 1; UINT64_MAX: none.
+uint64_t microseconds_left(Time deadline, Time now);
+
+Codec codec_of_flags(uint32_t flags);
+uint16_t flags_of_codec(Codec codec);
+
+}  // namespace nebula

@@ -1,0 +1,59 @@
+// capi/handle.h - the one process-wide table: which queue a call belongs to, what a method number means.
+//
+// Ids cross the border instead of pointers, so whatever a binding does with an old one is harmless. One lock, held for
+// a look-up and for posting to the call's loop: a queue that is being freed takes its calls out first, so whoever found
+// a call under the lock may still post to its queue.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "nebula.h"
+#include "service/channel.h"
+
+namespace nebula {
+
+struct Operation;
+
+// Where a channel leads. Each queue opens a channel of its own to it when the first call of that queue needs one.
+struct ChannelTarget {
+  nebula_engine* engine;
+  Url url;
+  ChannelLimits limits;
+};
+
+// What a method number of a channel stands for; calls keep it alive.
+struct ClientMethod {
+  std::shared_ptr<const ChannelTarget> target;
+  Method method;
+};
+
+// What nebula_call_describe tells. Kept by the call's queue for as long as the handle is live.
+struct CallFacts {
+  std::string path;
+  std::string peer;  // empty: a client's call, which has a peer only once it is sent
+  Time deadline;
+};
+
+enum class Side : uint8_t { any, client, server };
+
+uint64_t add_method(std::shared_ptr<const ClientMethod> method);  // 0: too many
+std::shared_ptr<const ClientMethod> find_method(uint64_t id);     // null: none
+void remove_method(uint64_t id);
+
+uint64_t add_call(nebula_queue* queue, Side side, const CallFacts* facts);  // 0: too many
+void remove_call(uint64_t id);
+void remove_calls(const nebula_queue* queue);
+
+// The call died before it was answered. True: the binding has not answered yet, so it is to hear of it. No operation
+// gets through any more, and the facts are not looked at.
+bool mark_dead(uint64_t id);
+
+// Sends an operation of the binding to the loop of its call. `ends`: the id is dead afterwards. 0 or NEBULA_E_...
+int32_t submit(uint64_t id, Side side, bool ends, Operation operation);
+
+int32_t describe(uint64_t id, nebula_call_info* out);
+
+}  // namespace nebula
