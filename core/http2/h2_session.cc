@@ -226,8 +226,8 @@ Result<std::unique_ptr<Stream>> H2Session::open(StreamEvents& up) {
   if (ended_ || ending_ || draining_ || going_away_) return unavailable("the connection is draining");
   if (static_cast<int32_t>(nghttp2_session_get_next_stream_id(raw_)) >= stream_id_last) {
     going_away_ = true;
-    loop_.later([weak = anchor_.weak()] {
-      if (H2Session* session = weak.get()) session->up_.on_draining();
+    loop_.later([self = anchor_.ref()] {
+      if (H2Session* session = self.get()) session->up_.on_draining();
     });
     return unavailable("the connection has used up its stream ids");
   }
@@ -282,8 +282,8 @@ void H2Session::on_closed(Status why) {
 
 void H2Session::flush_later() {
   if (ended_ || std::exchange(flush_due_, true)) return;
-  loop_.later([weak = anchor_.weak()] {
-    if (H2Session* session = weak.get()) session->flush();
+  loop_.later([self = anchor_.ref()] {
+    if (H2Session* session = self.get()) session->flush();
   });
 }
 

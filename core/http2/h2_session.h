@@ -8,7 +8,7 @@
 #include <memory>
 #include <vector>
 
-#include "base/weak.h"
+#include "loop/anchor.h"
 #include "http2/stream.h"
 #include "loop/loop.h"
 
@@ -119,7 +119,7 @@ class H2Session final : public Session, private ConnEvents {
   bool going_away_ = false;              // a GOAWAY came or the stream ids ran out
   bool ending_ = false;                  // closes when all output has left
   bool ended_ = false;
-  Anchor<H2Session> anchor_{this};
+  Anchor<H2Session> anchor_{*this};
 };
 
 // The words for an error code of a RST_STREAM or GOAWAY: gRPC's PROTOCOL-HTTP2, "Errors".

@@ -145,8 +145,8 @@ void H2Stream::take(size_t size, std::vector<Bytes>* slices) {
   if (over_mark_ && body_bytes_ <= limits::stream_send_low) {
     over_mark_ = false;
     // Out of nghttp2's hands first: the owner may answer with more data, or destroy the stream.
-    session_->loop_.later([weak = session_->anchor_.weak(), id = id_] {
-      H2Session* session = weak.get();
+    session_->loop_.later([self = session_->anchor_.ref(), id = id_] {
+      H2Session* session = self.get();
       H2Stream* stream = session != nullptr ? session->find(id) : nullptr;
       if (stream != nullptr) stream->events_->on_writable();
     });

@@ -79,8 +79,8 @@ void Server::drain(Duration wait, Fn<void()> then) {
 
 // In a later step: the owner may destroy the server when it hears of it.
 void Server::finish_drain_later() {
-  loop_.later([weak = anchor_.weak()] {
-    Server* server = weak.get();
+  loop_.later([self = anchor_.ref()] {
+    Server* server = self.get();
     if (server == nullptr || !server->drained_) return;
     server->drain_timer_.reset();
     Fn<void()> then = std::move(server->drained_);

@@ -8,7 +8,7 @@
 
 #include "base/limits.h"
 #include "base/log.h"
-#include "base/weak.h"
+#include "loop/anchor.h"
 #include "loop/loop.h"
 #include "rpc/router.h"
 #include "transport/network.h"
@@ -49,7 +49,7 @@ class Server {
   std::unique_ptr<Timer> drain_timer_;
   Fn<void()> drained_;
   bool draining_ = false;
-  Anchor<Server> anchor_{this};
+  Anchor<Server> anchor_{*this};
 };
 
 }  // namespace nebula

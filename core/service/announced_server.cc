@@ -66,8 +66,8 @@ void AnnouncedServer::announce(const std::vector<std::string>& names, Done<bool>
   std::shared_ptr<Tally> tally = std::make_shared<Tally>(Tally{names.size(), {}, std::move(done)});
   for (const std::string& name : names) {
     registry_->announce(name, Endpoint{id_, server_.urls()},
-                        [weak = anchor_.weak(), tally, name](Result<std::unique_ptr<Lease>> lease) {
-                          AnnouncedServer* server = weak.get();
+                        [self = anchor_.ref(), tally, name](Result<std::unique_ptr<Lease>> lease) {
+                          AnnouncedServer* server = self.get();
                           if (lease.ok() && server != nullptr) server->leases_.push_back(std::move(*lease));
                           tally->count(lease.ok() ? Status() : lease.status().with_context("announce \"" + name + "\""));
                         });

@@ -53,9 +53,9 @@ void Node::connect() {
 void Node::dial(size_t url_index, std::string failures) {
   if (url_index == endpoint.urls.size())
     return back_off(unavailable(failures.empty() ? "the record has no address" : std::move(failures)));
-  env_.network.dial(endpoint.urls[url_index], [weak = anchor_.weak(), url_index, failures = std::move(failures)](
+  env_.network.dial(endpoint.urls[url_index], [self = anchor_.ref(), url_index, failures = std::move(failures)](
                                                   Result<std::unique_ptr<Conn>> conn) mutable {
-    Node* node = weak.get();
+    Node* node = self.get();
     if (node == nullptr || node->state_ != State::connecting) return;
     if (conn.ok()) return node->use(std::move(*conn));
     failures.append(failures.empty() ? "" : "; ").append(conn.status().message());
@@ -146,8 +146,8 @@ void Node::retire(Fn<void()> then) {
   state_ = State::idle;  // a dial under way finds that it is not wanted
   if (link_ != nullptr) link_->session().drain();
   if (link_ == nullptr && leaving_.empty()) {
-    env_.loop.later([weak = anchor_.weak()] {
-      Node* node = weak.get();
+    env_.loop.later([self = anchor_.ref()] {
+      Node* node = self.get();
       if (node == nullptr || !node->retired_) return;
       Fn<void()> done = std::move(node->retired_);
       done();
@@ -158,8 +158,8 @@ void Node::retire(Fn<void()> then) {
 // In a later step: this may come from the depth of a session's event, and calls that go now write to sessions.
 void Node::update_usable() {
   usable = link_ != nullptr && !is_full_ && !retired_;
-  env_.loop.later([weak = anchor_.weak()] {
-    if (Node* node = weak.get(); node != nullptr && !node->retired_) node->up_.on_node_changed();
+  env_.loop.later([self = anchor_.ref()] {
+    if (Node* node = self.get(); node != nullptr && !node->retired_) node->up_.on_node_changed();
   });
 }
 

@@ -8,7 +8,7 @@
 
 #include "base/driver.h"
 #include "base/limits.h"
-#include "base/weak.h"
+#include "loop/anchor.h"
 #include "http2/stream.h"
 #include "loop/loop.h"
 #include "service/balancer/balancer.h"
@@ -64,7 +64,7 @@ class Node final : public NodeState {
   std::vector<std::unique_ptr<Link>> leaving_;  // told to go away (GOAWAY), finishing their calls
   bool is_full_ = false;                        // the peer allows no further call at the moment
   Fn<void()> retired_;
-  Anchor<Node> anchor_{this};
+  Anchor<Node> anchor_{*this};
 };
 
 }  // namespace nebula
