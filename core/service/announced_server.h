@@ -38,7 +38,7 @@ class AnnouncedServer {
   std::string id_;
   Server server_;
   std::vector<std::unique_ptr<Lease>> leases_;
-  Anchor<AnnouncedServer> anchor_{this};
+  Anchor<AnnouncedServer> anchor_{*this};
 };
 
 }  // namespace nebula
