@@ -1,0 +1,82 @@
+// loop/keeper.cc - a thread that leaves the process's descriptor table, locks a file in its own, and sleeps.
+//
+// The one atomic is all that both threads share while the keeper runs. It is waited on, where a condition variable
+// could serve as well, because a forked child copies this object without its thread: destroying a condition variable
+// with a waiter that does not exist would hang.
+#include "loop/keeper.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+namespace nebula {
+
+namespace {
+
+// Their numbers are the same everywhere; older headers lack them.
+constexpr long close_range_number = 436;
+constexpr unsigned close_range_unshare = 1u << 1;
+
+}  // namespace
+
+Result<std::unique_ptr<Keeper>> Keeper::start(const std::string& directory, const std::string& name) {
+  std::unique_ptr<Keeper> keeper(new Keeper(directory, name));
+  // The mask is inherited, so the thread never sees a signal, not even in its first instant.
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  auto body = [](void* self) -> void* {
+    static_cast<Keeper*>(self)->run();
+    return nullptr;
+  };
+  int error = pthread_create(&keeper->thread_, nullptr, body, keeper.get());
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  if (error != 0) return system_error("start the keeper thread", error);
+  keeper->has_thread_ = true;
+  pthread_setname_np(keeper->thread_, "nebula-keeper");
+  keeper->state_.wait(starting);
+  if (keeper->state_ == failed) return keeper->trouble_;
+  return keeper;
+}
+
+Keeper::~Keeper() {
+  if (!has_thread_ || fork_generation() != fork_generation_) return;
+  // Removed before it is released, so that nobody takes the orderly end for a death.
+  if (is_in_place()) unlink((directory_ + "/" + name_).c_str());
+  state_ = ended;
+  state_.notify_one();
+  pthread_join(thread_, nullptr);
+}
+
+bool Keeper::is_in_place() const { return file_id(AT_FDCWD, directory_ + "/" + name_) == id_; }
+
+void Keeper::run() {
+  Result<int> file = take();
+  if (file.ok()) {
+    id_ = file_id(*file);
+  } else {
+    trouble_ = file.status();
+  }
+  state_ = file.ok() ? holding : failed;
+  state_.notify_one();
+  if (!file.ok()) return;
+  state_.wait(holding);
+  close(*file);
+}
+
+Result<int> Keeper::take() {
+  // Own and empty: with a mere copy of the table every socket of the process would stay open with this thread.
+  if (syscall(close_range_number, 0u, ~0u, close_range_unshare) != 0)
+    return system_error("give the keeper thread its own descriptors", errno);
+  // Not in an Fd: the numbers of this table say nothing to a forked child.
+  int directory = open(directory_.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC);
+  if (directory < 0) return system_error("open " + directory_, errno);
+  Result<int> file = place_locked(directory, name_, "");
+  close(directory);
+  return file;
+}
+
+}  // namespace nebula
