@@ -1,0 +1,52 @@
+// service/registry/watchers.h - Watchers: who watches a registry, and what each was told last.
+//
+// What all registries share: nobody is told the same twice, and a function that is told something may end its watch,
+// begin another one, or destroy the registry. Lives on one loop; owned by a registry.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/slots.h"
+#include "loop/anchor.h"
+#include "service/registry/registry.h"
+
+namespace nebula {
+
+class Watchers {
+ public:
+  class Source {
+   public:
+    virtual Snapshot snapshot(std::string_view service) = 0;
+
+   protected:
+    ~Source() = default;
+  };
+
+  std::unique_ptr<Watch> add(std::string_view service, Fn<void(Snapshot)> on_change);
+
+  // Tells everybody whose snapshot is not what he was told last. Those who were told nothing yet wait for a fresh look.
+  // What was told may have destroyed this object when it returns.
+  void tell(Source& source, bool is_fresh);
+
+ private:
+  class Watching;
+
+  struct Watcher {
+    std::string service;
+    Fn<void(Snapshot)> on_change;
+    std::optional<Snapshot> told;
+  };
+
+  Slots<std::unique_ptr<Watcher>> watchers_;
+  std::vector<uint64_t> ids_;  // in the order of their coming
+  Anchor<Watchers> anchor_{*this};
+};
+
+// The endpoints are the caller's; `similar` is filled from `names` when there are none.
+Snapshot make_snapshot(EndpointList endpoints, std::string_view service, const std::vector<std::string>& names);
+
+}  // namespace nebula
