@@ -20,6 +20,9 @@ inline constexpr size_t metadata_bytes_soft = 8u << 10;
 // One-byte HPACK references make fields cheap to send and dear to keep, so their number is bound too.
 inline constexpr size_t metadata_fields_max = 128;
 
+// A status message beyond is cut: it travels in the header list, percent-encoded to up to three times its size.
+inline constexpr size_t status_message_bytes_max = 3u << 10;
+
 // Streams that a peer may have open on one connection of ours. More wait at our client, none fails.
 inline constexpr uint32_t streams_max = 1000;
 // What a client assumes until SETTINGS arrive (RFC 9113, 6.5.2 recommends no less).

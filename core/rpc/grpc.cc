@@ -4,6 +4,8 @@
 #include <charconv>
 #include <utility>
 
+#include "base/limits.h"
+
 namespace nebula::grpc {
 
 namespace {
@@ -52,10 +54,16 @@ std::optional<std::string> base64_decode(std::string_view text) {
   return raw;
 }
 
+// Of HTTP/1.1 connections: in HTTP/2 they make a message malformed, and its stream is reset (RFC 9113, 8.2.2).
+bool is_of_one_hop(std::string_view name) {
+  return name == "connection" || name == "keep-alive" || name == "proxy-connection" || name == "transfer-encoding" ||
+         name == "upgrade" || name == "host";
+}
+
 // Fields that belong to the protocol, not to the user.
 bool is_reserved(std::string_view name) {
   return name.starts_with(':') || name.starts_with("grpc-") || name == "content-type" || name == "te" ||
-         name == "content-length" || name == "connection";
+         name == "content-length" || is_of_one_hop(name);
 }
 
 int hex_value(char c) {
@@ -63,6 +71,13 @@ int hex_value(char c) {
   if (c >= 'A' && c <= 'F') return c - 'A' + 10;
   if (c >= 'a' && c <= 'f') return c - 'a' + 10;
   return -1;
+}
+
+// The first size_max bytes of UTF-8, or less: no character is cut.
+std::string_view whole_characters(std::string_view text, size_t size_max) {
+  size_t size = size_max;
+  while (size > 0 && (text[size] & 0xc0) == 0x80) size--;
+  return text.substr(0, size);
 }
 
 struct Unit {
@@ -98,11 +113,11 @@ std::string_view content_type(Codec codec, const Metadata& user) {
 }
 
 std::optional<Duration> parse_timeout(std::string_view text) {
-  if (text.size() < 2 || text.size() > 9) return std::nullopt;
+  if (text.size() < 2 || text.size() > 9 || text[0] == '-') return std::nullopt;
   std::string_view digits = text.substr(0, text.size() - 1);
   int64_t count = 0;
   auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), count);
-  if (error != std::errc() || end != digits.data() + digits.size() || count < 0) return std::nullopt;
+  if (error != std::errc() || end != digits.data() + digits.size()) return std::nullopt;
   for (const Unit& unit : units) {
     if (unit.letter != text.back()) continue;
     int64_t ns = 0;
@@ -189,7 +204,11 @@ Result<Metadata> from_wire(const Metadata& wire) {
 
 void add_status(const Status& status, Metadata* trailers) {
   trailers->add("grpc-status", std::to_string(static_cast<int>(status.code())));
-  if (!status.message().empty()) trailers->add("grpc-message", percent_encode(status.message()));
+  if (status.message().empty()) return;
+  if (status.message().size() <= limits::status_message_bytes_max)
+    trailers->add("grpc-message", percent_encode(status.message()));
+  else
+    trailers->add("grpc-message", percent_encode(whole_characters(status.message(), limits::status_message_bytes_max)) + " ...");
 }
 
 std::optional<Status> find_status(const Metadata& trailers) {

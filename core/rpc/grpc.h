@@ -29,7 +29,7 @@ std::string percent_decode(std::string_view text);
 void to_wire(const Metadata& user, Metadata* wire);
 Result<Metadata> from_wire(const Metadata& wire);
 
-// grpc-status and grpc-message.
+// grpc-status and grpc-message, which is cut at limits::status_message_bytes_max.
 void add_status(const Status& status, Metadata* trailers);
 std::optional<Status> find_status(const Metadata& trailers);
 
