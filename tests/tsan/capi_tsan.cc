@@ -1,0 +1,144 @@
+// tests/tsan/capi_tsan.cc - the C ABI across threads, as a plain program for ThreadSanitizer.
+//
+// One thread polls a server's queue, another answers its calls, several call over tcp: and mem: from queues of their
+// own, one cancels what others have started. Bounded in count; returns 0 if every call ended once.
+#include <atomic>
+#include <condition_variable>
+#include <cstdio>
+#include <cstring>
+#include <deque>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "nebula.h"
+
+namespace {
+
+constexpr int clients = 3;
+constexpr int calls_each = 2000;
+constexpr int in_flight = 32;
+
+std::atomic<bool> wrong{false};
+
+void expect(bool holds, const char* what) {
+  if (holds) return;
+  std::fprintf(stderr, "capi_tsan: %s\n", what);
+  wrong = true;
+}
+
+// Calls on their way from the polling thread to the answering one.
+struct Desk {
+  std::mutex lock;
+  std::condition_variable came;
+  std::deque<uint64_t> calls;
+  bool closed = false;
+
+  void put(uint64_t call) {
+    std::lock_guard<std::mutex> hold(lock);
+    calls.push_back(call);
+    came.notify_one();
+  }
+
+  void answer_all() {
+    std::unique_lock<std::mutex> hold(lock);
+    while (true) {
+      came.wait(hold, [&] { return closed || !calls.empty(); });
+      if (calls.empty()) return;
+      uint64_t call = calls.front();
+      calls.pop_front();
+      hold.unlock();
+      nebula_call_info info{};
+      info.size = sizeof info;
+      int32_t described = nebula_call_describe(call, &info);
+      expect(described == 0 || described == NEBULA_E_STALE, "describe");
+      int32_t sent = nebula_call_send(call, "answer", 6, NEBULA_END);
+      expect(sent == 0 || sent == NEBULA_E_STALE, "send");
+      hold.lock();
+    }
+  }
+};
+
+void serve(nebula_queue* queue, Desk* desk) {
+  nebula_run(
+      queue,
+      [](void* context, const nebula_event* event) -> int32_t {
+        if (event->kind == NEBULA_EV_CALL) static_cast<Desk*>(context)->put(event->call);
+        return event->kind == NEBULA_EV_WAKE ? 1 : 0;
+      },
+      desk);
+}
+
+void call_many(nebula_engine* engine, const std::string& target, std::atomic<uint64_t>* victim) {
+  nebula_queue* queue = nebula_queue_new(engine, nullptr, nullptr);
+  nebula_channel* channel = nebula_channel_new(engine, target.c_str(), nullptr, nullptr);
+  uint64_t method = nebula_channel_method(channel, "/test.Desk/Ask", NEBULA_UNARY);
+  int started = 0, ended = 0;
+  while (ended < calls_each) {
+    while (started < calls_each && started - ended < in_flight) {
+      uint64_t call = nebula_call_start(queue, method, static_cast<uint64_t>(started), 30'000'000, nullptr, 0, "ask", 3, NEBULA_END);
+      expect(call != 0, "start");
+      if (started++ % 50 == 0) *victim = call;
+    }
+    int32_t count = nebula_poll(queue, 10'000);
+    expect(count > 0, "poll");
+    if (count <= 0) break;
+    for (int32_t i = 0; i < count; i++) {
+      const nebula_event& event = nebula_queue_events(queue)[i];
+      if (event.kind != NEBULA_EV_FINISHED) continue;
+      ended++;
+      expect(event.status == NEBULA_OK || event.status == NEBULA_CANCELLED, "status");
+    }
+  }
+  nebula_channel_free(channel);
+  nebula_queue_free(queue);
+}
+
+}  // namespace
+
+int main() {
+  nebula_engine_options options{sizeof options, 0, "mem:", 0};
+  nebula_engine* engine = nebula_engine_new(&options, nullptr);
+  nebula_queue* queue = nebula_queue_new(engine, nullptr, nullptr);
+  nebula_server* server = nebula_server_new(engine, nullptr, nullptr);
+  expect(nebula_server_method(server, "/test.Desk/Ask", NEBULA_UNARY, 1) == 0, "method");
+  nebula_listen_options listen{sizeof listen, 0, "test.Desk"};
+  expect(nebula_server_listen(server, "tcp://127.0.0.1:0", &listen, nullptr) == 0, "listen");
+  expect(nebula_server_listen(server, "mem:desk", nullptr, nullptr) == 0, "listen");
+
+  Desk desk;
+  std::thread poller(serve, queue, &desk);
+  nebula_error error{};
+  expect(nebula_server_start(server, &queue, 1, &error) == 0, error.message);  // while the queue is being polled
+  std::thread answerer(&Desk::answer_all, &desk);
+
+  std::atomic<uint64_t> victim{0};
+  std::atomic<bool> over{false};
+  std::thread canceller([&] {
+    while (!over) {
+      nebula_call_cancel(victim.exchange(0), NEBULA_CANCELLED);
+      std::this_thread::yield();
+    }
+  });
+  std::vector<std::thread> callers;
+  for (int i = 0; i < clients; i++)
+    callers.emplace_back(call_many, engine, i == 0 ? "nebula://test.Desk" : i == 1 ? "nebula:" : "mem:desk", &victim);
+  for (std::thread& caller : callers) caller.join();
+  over = true;
+  canceller.join();
+
+  {
+    std::lock_guard<std::mutex> hold(desk.lock);
+    desk.closed = true;
+    desk.came.notify_one();
+  }
+  answerer.join();
+  nebula_wake(queue, 0);
+  poller.join();
+  nebula_server_free(server);
+  nebula_queue_free(queue);
+  nebula_engine_free(engine);
+  std::printf("capi_tsan: %d calls, %s\n", clients * calls_each, wrong ? "WRONG" : "ok");
+  return wrong ? 1 : 0;
+}
