@@ -111,7 +111,11 @@ struct H2Callbacks {
     H2Stream* stream = session.find(id);
     if (stream == nullptr) return;
     Head head = std::exchange(stream->arriving_, Head());
-    if (session.arriving_.get() == stream) stream->events_ = &session.up_.on_stream(std::move(session.arriving_));
+    if (session.arriving_.get() == stream) {
+      StreamEvents& events = session.up_.on_stream(std::move(session.arriving_));
+      if (session.find(id) == nullptr) return;  // it is not wanted
+      stream->events_ = &events;
+    }
     stream->events_->on_headers(std::move(head), last);
   }
 
