@@ -262,7 +262,7 @@ size_t H2Session::metadata_bytes_max() const {
 // ---- bytes in
 
 void H2Session::on_bytes(Bytes data) {
-  if (ending_) return;
+  if (ending_ || ended_) return;
   reading_ = &data;
   ssize_t taken = nghttp2_session_mem_recv(raw_, reinterpret_cast<const uint8_t*>(data.data()), data.size());
   reading_ = nullptr;
