@@ -127,12 +127,20 @@ struct H2Callbacks {
 
   static int on_frame_sent(nghttp2_session* raw, const nghttp2_frame* frame, void* user) {
     H2Session& session = session_of(user);
+    if (frame->hd.type == NGHTTP2_HEADERS) on_head_sent(session, frame);
     // A server that has said its last word stops an upload that nobody will read (RFC 9113, 8.1).
     bool ends = (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0 &&
                 (frame->hd.type == NGHTTP2_HEADERS || frame->hd.type == NGHTTP2_DATA);
     if (session.is_server_ && ends && nghttp2_session_get_stream_remote_close(raw, frame->hd.stream_id) == 0)
       nghttp2_submit_rst_stream(raw, NGHTTP2_FLAG_NONE, frame->hd.stream_id, NGHTTP2_NO_ERROR);
     return 0;
+  }
+
+  static void on_head_sent(H2Session& session, const nghttp2_frame* frame) {
+    H2Stream* stream = session.find(frame->hd.stream_id);
+    if (stream == nullptr) return;
+    // Nothing points into it any more.
+    (frame->headers.cat == NGHTTP2_HCAT_HEADERS ? stream->trailers_ : stream->head_) = Metadata();
   }
 
   static int on_stream_close(nghttp2_session*, int32_t id, uint32_t code, void* user) {
@@ -144,11 +152,11 @@ struct H2Callbacks {
       session.arriving_.reset();
       return 0;
     }
-    if (code == NGHTTP2_NO_ERROR) {
+    Fate fate = stream->is_unsent() ? Fate::unsent : code == NGHTTP2_REFUSED_STREAM ? Fate::unprocessed : Fate::unknown;
+    if (code == NGHTTP2_NO_ERROR)
       session.close(stream, {}, Fate::processed);
-    } else {
-      session.close(stream, status_of_h2(code), code == NGHTTP2_REFUSED_STREAM ? Fate::unprocessed : Fate::unknown);
-    }
+    else
+      session.close(stream, status_of_h2(code), fate);
     session.tell_room();
     return 0;
   }
@@ -217,7 +225,8 @@ H2Session::~H2Session() {
     if (arriving_.get() == stream)
       remove(stream);
     else
-      close(stream, unavailable("the connection was closed on this side"), Fate::unknown);
+      close(stream, unavailable("the connection was closed on this side"),
+            stream->is_unsent() ? Fate::unsent : Fate::unknown);
   }
   nghttp2_session_del(raw_);
   if (output_ != nullptr) output_->unref();
@@ -296,7 +305,6 @@ bool H2Session::has_room() const { return conn_->unsent() < limits::session_outp
 void H2Session::flush() {
   flush_due_ = false;
   if (ended_ || ending_) return;
-  flushes_++;
   while (has_room()) {
     const uint8_t* data = nullptr;
     ssize_t size = nghttp2_session_mem_send(raw_, &data);
@@ -361,9 +369,8 @@ void H2Session::end(Status why) {
       remove(stream);
       continue;
     }
-    bool is_unsent = !is_server_ && (stream->id_ < 0 || stream->submitted_in_ == flushes_);
     Status reason = why.ok() ? unavailable("connection to " + peer().address + " ended") : why;
-    close(stream, std::move(reason), is_unsent ? Fate::unsent : Fate::unknown);
+    close(stream, std::move(reason), stream->is_unsent() ? Fate::unsent : Fate::unknown);
   }
   arriving_.reset();
   up_.on_closed(std::move(why));
@@ -392,6 +399,7 @@ void H2Session::remove(H2Stream* stream) {
 void H2Session::close(H2Stream* stream, Status why, Fate fate) {
   if (stream->id_ >= 0) nghttp2_session_set_stream_user_data(raw_, stream->id_, nullptr);
   keep_until_sent(std::move(stream->head_));
+  keep_until_sent(std::move(stream->trailers_));
   remove(stream);
   stream->events_->on_closed(std::move(why), fate);
 }

@@ -34,6 +34,7 @@ class H2Stream final : public Stream {
   friend class H2Session;
   friend struct H2Callbacks;
 
+  bool is_unsent() const { return !has_head_ || !head_.empty(); }  // nothing of it has left
   void submit(bool has_body);
   long read(uint8_t* room, size_t size, uint32_t* flags);  // nghttp2 pulls the body
   void take(size_t size, std::vector<Bytes>* slices);      // the next bytes of the body, uncopied
@@ -41,10 +42,9 @@ class H2Stream final : public Stream {
   H2Session* session_;  // null: the stream is closed
   StreamEvents* events_;
   int32_t id_ = -1;     // client: none before headers()
-  uint64_t submitted_in_ = 0;  // the flush before which headers() was called
 
   Head arriving_;       // header block being received
-  Metadata head_;       // sent; nghttp2 reads them until they are on the wire
+  Metadata head_;       // to be sent; nghttp2 points into them until they are, then they are empty
   Metadata trailers_;
 
   std::deque<Bytes> body_;
@@ -108,9 +108,8 @@ class H2Session final : public Session, private ConnEvents {
   H2Stream* streams_ = nullptr;
   size_t open_count_ = 0;
   uint32_t open_max_;                    // client: streams that the peer allows
-  uint64_t flushes_ = 1;
   Block* output_ = nullptr;              // being filled by flush
-  std::vector<Metadata> unsent_heads_;   // of streams that were destroyed before their headers left
+  std::vector<Metadata> unsent_heads_;   // of streams that ended before their headers left
 
   bool has_settings_ = false;
   bool flush_due_ = false;

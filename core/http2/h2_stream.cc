@@ -56,7 +56,6 @@ void H2Stream::headers(Metadata head, bool last) {
   if (!has_head_) {
     has_head_ = true;
     head_ = std::move(head);
-    submitted_in_ = session_->flushes_;
     submit(!last);
   } else {
     NEBULA_ASSERT(last && !body_ended_);
