@@ -1,6 +1,8 @@
 // rpc/server_call.cc - headers to request, reply to trailers, and all the ways in which a call can end early.
 #include "rpc/server_call.h"
 
+#include <algorithm>
+
 #include "base/limits.h"
 #include "rpc/grpc.h"
 
@@ -103,22 +105,25 @@ void ServerCall::dispatch() {
 void ServerCall::finish(Response response) {
   if (std::exchange(finished_, true)) return;
   deadline_timer_.reset();
-  if (stream_ == nullptr) return;
+  if (stream_ != nullptr) send(std::move(response));
+}
+
+void ServerCall::send(Response response) {
   Metadata head;
   head.add(":status", "200");
   head.add("content-type", grpc::content_type(response.codec.value_or(codec_), response.metadata));
   if (response.status.code() == Code::unimplemented) head.add("grpc-accept-encoding", "identity");
   grpc::to_wire(response.metadata, &head);
   Bytes* message = std::get_if<Bytes>(&response.body);
-  if (message == nullptr || !response.status.ok()) {  // trailers-only
-    grpc::add_status(response.status, &head);
-    grpc::to_wire(response.trailers, &head);
-    stream_->headers(std::move(head), true);
-    return;
-  }
+  bool is_trailers_only = message == nullptr || !response.status.ok();
   Metadata trailers;
-  grpc::add_status(response.status, &trailers);
-  grpc::to_wire(response.trailers, &trailers);
+  grpc::add_status(response.status, is_trailers_only ? &head : &trailers);
+  grpc::to_wire(response.trailers, is_trailers_only ? &head : &trailers);
+  // More than that peers refuse, and from 64 KiB on HTTP/2 would not even send it: the caller must hear of it instead.
+  if (size_t largest = std::max(head.list_size(), trailers.list_size()); largest > limits::metadata_bytes_max)
+    return send({{}, {}, {}, resource_exhausted("the answer has metadata of " + std::to_string(largest) + " bytes; the limit is " +
+                                                std::to_string(limits::metadata_bytes_max))});
+  if (is_trailers_only) return stream_->headers(std::move(head), true);
   stream_->headers(std::move(head), false);
   stream_->data(frame_message(std::move(*message)), false);
   stream_->headers(std::move(trailers), true);

@@ -29,6 +29,7 @@ class ServerCall final : public StreamEvents {
   Status take(Bytes data);
   void dispatch();
   void finish(Response response);       // the first answer counts
+  void send(Response response);         // with a stream to send it on
   void release_if_over();
 
   Loop& loop_;
