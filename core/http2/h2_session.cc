@@ -15,6 +15,8 @@ namespace {
 
 // One write to the Conn; larger output goes in several.
 constexpr size_t output_block_bytes = 16u << 10;
+// nghttp2 refuses to send a header block that may come to more than 64 KiB; it adds 12 for the block to our 32 a field.
+constexpr size_t head_sent_bytes_max = (64u << 10) - 12;
 // Stream ids are used up at 2^31; well before, a client moves on to a new connection.
 constexpr int32_t stream_id_last = 1 << 30;
 
@@ -265,7 +267,8 @@ void H2Session::drain() {
 }
 
 size_t H2Session::metadata_bytes_max() const {
-  return nghttp2_session_get_remote_settings(raw_, NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE);
+  // Before its SETTINGS the peer takes anything, but nghttp2 would not send it.
+  return std::min<size_t>(nghttp2_session_get_remote_settings(raw_, NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE), head_sent_bytes_max);
 }
 
 // ---- bytes in
