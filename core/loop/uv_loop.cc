@@ -47,6 +47,7 @@ Result<std::unique_ptr<UvLoop>> UvLoop::make() {
   close_in_child(uv_backend_fd(&uv->loop));
   std::unique_ptr<UvLoop> loop(new UvLoop(std::move(uv), std::move(mailbox), std::move(timer_fd)));
   if (Status status = loop->watch_own(); !status.ok()) return status;
+  loop->run_once({});  // from now on its descriptor tells the truth
   return loop;
 }
 
@@ -123,11 +124,12 @@ uv_loop_s* UvLoop::handle() { return &uv_->loop; }
 void UvLoop::run_once(Duration wait_max) {
   NEBULA_ASSERT(!in_turn_);
   in_turn_ = true;
-  begin();
-  // What is done here may be what the caller waits for, so after it nothing is waited for.
-  bool had_work = run_posted();
-  had_work = run_later() || had_work || timers_.earliest() <= turn_began_ || must_return_;
-  if (wait_max != Duration{} && !had_work && mailbox_->leave()) {
+  // Who raised the loop has something for it, or for its caller; so nothing is waited for.
+  bool has_work = begin();
+  run_posted();
+  run_later();
+  has_work = has_work || must_return_ || timers_.earliest() <= turn_began_;
+  if (wait_max != Duration{} && !has_work && mailbox_->leave()) {
     wait(wait_max);
   } else {
     uv_run(&uv_->loop, UV_RUN_NOWAIT);
@@ -171,10 +173,13 @@ void UvLoop::woke() {
   begin();
 }
 
-void UvLoop::begin() {
-  if (mailbox_->enter()) mailbox_->clear();
+// True: the loop was raised.
+bool UvLoop::begin() {
+  bool was_raised = mailbox_->enter();
+  if (was_raised) mailbox_->clear();
   turn_began_ = monotonic_now();
   timers_before_ = timers_made_;
+  return was_raised;
 }
 
 void UvLoop::touched() {
@@ -189,10 +194,9 @@ void UvLoop::raise() {
   }
 }
 
-// True: there was something.
-bool UvLoop::run_posted() {
+void UvLoop::run_posted() {
   mailbox_->take(running_);
-  return run_all();
+  run_all();
 }
 
 // Not those of this turn: one that is started with no wait, by itself perhaps, is for a turn to come.
@@ -200,21 +204,17 @@ void UvLoop::run_timers() {
   while (timers_.earliest() <= turn_began_ && timers_.earliest_tie() < timers_before_) timers_.take_earliest()();
 }
 
-bool UvLoop::run_later() {
-  bool had_any = false;
+void UvLoop::run_later() {
   while (!later_.empty()) {
     running_.swap(later_);
-    had_any = run_all();
+    run_all();
   }
-  return had_any;
 }
 
 // A function is destroyed before the next one runs, as if it had never been in a list.
-bool UvLoop::run_all() {
-  bool had_any = !running_.empty();
+void UvLoop::run_all() {
   for (Fn<void()>& function : running_) std::exchange(function, {})();
   running_.clear();
-  return had_any;
 }
 
 // What was started or closed in this turn reaches epoll only by another run.

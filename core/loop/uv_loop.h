@@ -49,14 +49,14 @@ class UvLoop final : public DrivenLoop {
 
   UvLoop(std::unique_ptr<Uv> uv, std::unique_ptr<Mailbox> mailbox, Fd timer_fd);
   Status watch_own();
-  void begin();
+  bool begin();
   void woke();     // the wait of this turn is over, if there was one
   void touched();  // libuv has something to do that its descriptor does not show
   void wait(Duration wait_max);
-  bool run_posted();
+  void run_posted();
   void run_timers();
-  bool run_later();
-  bool run_all();
+  void run_later();
+  void run_all();
   void settle();
   void arm();
 
