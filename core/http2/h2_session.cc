@@ -97,9 +97,7 @@ struct H2Callbacks {
         break;
       case NGHTTP2_PING:
         // The peer has seen the first GOAWAY, so what it opened before has arrived: the second can name the last.
-        if ((frame->hd.flags & NGHTTP2_FLAG_ACK) != 0 && session.draining_)
-          nghttp2_submit_goaway(session.raw_, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(session.raw_),
-                                NGHTTP2_NO_ERROR, nullptr, 0);
+        if ((frame->hd.flags & NGHTTP2_FLAG_ACK) != 0 && session.draining_ && session.is_server_) session.say_last();
         break;
       case NGHTTP2_GOAWAY:
         if (!std::exchange(session.going_away_, true)) session.up_.on_draining();
@@ -124,7 +122,6 @@ struct H2Callbacks {
   static void on_settings(H2Session& session) {
     session.open_max_ = nghttp2_session_get_remote_settings(session.raw_, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
     if (!std::exchange(session.has_settings_, true)) session.up_.on_settings();
-    session.tell_room();
   }
 
   static int on_frame_sent(nghttp2_session* raw, const nghttp2_frame* frame, void* user) {
@@ -159,7 +156,6 @@ struct H2Callbacks {
       session.close(stream, {}, Fate::processed);
     else
       session.close(stream, status_of_h2(code), fate);
-    session.tell_room();
     return 0;
   }
 
@@ -260,10 +256,13 @@ void H2Session::drain() {
   if (is_server_) {
     nghttp2_submit_shutdown_notice(raw_);
     nghttp2_submit_ping(raw_, NGHTTP2_FLAG_NONE, nullptr);
-  } else {
-    nghttp2_submit_goaway(raw_, NGHTTP2_FLAG_NONE, 0, NGHTTP2_NO_ERROR, nullptr, 0);
   }
   flush_later();
+}
+
+void H2Session::say_last() {
+  if (std::exchange(has_said_last_, true)) return;
+  nghttp2_submit_goaway(raw_, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(raw_), NGHTTP2_NO_ERROR, nullptr, 0);
 }
 
 size_t H2Session::metadata_bytes_max() const {
@@ -308,6 +307,8 @@ bool H2Session::has_room() const { return conn_->unsent() < limits::session_outp
 void H2Session::flush() {
   flush_due_ = false;
   if (ended_ || ending_) return;
+  // Said earlier, it would overtake requests of this turn, and a server that has nothing else to do then hangs up.
+  if (draining_ && !is_server_ && open_count_ == 0) say_last();
   while (has_room()) {
     const uint8_t* data = nullptr;
     ssize_t size = nghttp2_session_mem_send(raw_, &data);
@@ -319,6 +320,7 @@ void H2Session::flush() {
     append(data, static_cast<size_t>(size));
   }
   write_appended();
+  tell_room();
   end_if_done();
 }
 
@@ -397,6 +399,7 @@ void H2Session::remove(H2Stream* stream) {
   stream->link_ = nullptr;
   stream->session_ = nullptr;
   open_count_--;
+  if (!is_server_) flush_later();  // to say that there is room, or the last word
 }
 
 void H2Session::close(H2Stream* stream, Status why, Fate fate) {

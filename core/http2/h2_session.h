@@ -34,7 +34,7 @@ class H2Stream final : public Stream {
   friend class H2Session;
   friend struct H2Callbacks;
 
-  bool is_unsent() const { return !has_head_ || !head_.empty(); }  // nothing of it has left
+  bool is_unsent() const;  // a request of which nothing has left
   void submit(bool has_body);
   long read(uint8_t* room, size_t size, uint32_t* flags);  // nghttp2 pulls the body
   void take(size_t size, std::vector<Bytes>* slices);      // the next bytes of the body, uncopied
@@ -89,6 +89,7 @@ class H2Session final : public Session, private ConnEvents {
   void end_if_done();
   void end(Status why);                  // streams first, then the owner
   void answer_http1();
+  void say_last();                       // the GOAWAY after which no stream is taken
 
   H2Stream* find(int32_t id);
   void add(H2Stream* stream);
@@ -115,6 +116,7 @@ class H2Session final : public Session, private ConnEvents {
   bool flush_due_ = false;
   bool was_full_ = false;                // open() has said resource_exhausted
   bool draining_ = false;
+  bool has_said_last_ = false;
   bool going_away_ = false;              // a GOAWAY came or the stream ids ran out
   bool ending_ = false;                  // closes when all output has left
   bool ended_ = false;
