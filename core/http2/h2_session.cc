@@ -162,6 +162,8 @@ struct H2Callbacks {
   static int send_data(nghttp2_session*, nghttp2_frame* frame, const uint8_t* header, size_t size, nghttp2_data_source*,
                        void* user) {
     H2Session& session = session_of(user);
+    // One mem_send goes through all such frames, so the bound must be seen here too.
+    if (!session.has_room()) return NGHTTP2_ERR_WOULDBLOCK;
     H2Stream* stream = session.find(frame->hd.stream_id);
     if (stream == nullptr) return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
     std::vector<Bytes> slices;
@@ -314,7 +316,7 @@ void H2Session::flush() {
     ssize_t size = nghttp2_session_mem_send(raw_, &data);
     if (size < 0) return end(internal(std::string("HTTP/2: ") + nghttp2_strerror(static_cast<int>(size))));
     if (size == 0) {
-      unsent_heads_.clear();
+      if (has_room()) unsent_heads_.clear();  // else it is not all
       break;
     }
     append(data, static_cast<size_t>(size));
