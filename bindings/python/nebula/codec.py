@@ -1,0 +1,111 @@
+"""Messages as bytes: JSON for code-first methods, protobuf where the user's classes are protobuf's.
+
+protobuf is not imported unless the user has handed in one of its classes; those are known by what they can do.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import json
+from typing import Any, Optional
+
+from nebula import _nebula
+
+
+class Malformed(Exception):
+    """Bytes that are not what their codec says. The text says why."""
+
+
+def _reject(constant: str) -> Any:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def loads(data: bytes) -> Any:
+    """The value of a JSON text in UTF-8. Raises Malformed."""
+    try:
+        return json.loads(data.decode("utf-8"), parse_constant=_reject)
+    except UnicodeDecodeError as error:
+        raise Malformed(f"not UTF-8 at byte {error.start}") from None
+    except RecursionError:
+        raise Malformed("nested too deeply") from None
+    except ValueError as error:
+        raise Malformed(str(error)) from None
+
+
+def dumps(value: Any) -> bytes:
+    """Compact JSON in UTF-8; dataclasses become objects and bytes base64. Raises TypeError or ValueError."""
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_plain)
+        return text.encode("utf-8")
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    if isinstance(value, (bytes, bytearray)):
+        return base64.b64encode(value).decode("ascii")
+    raise TypeError(f"a {type(value).__name__} has no form in JSON")
+
+
+def codec_name(flags: int, metadata: bytes) -> Optional[str]:
+    """The codec that a message was sent with: "json", "proto", another one's name, None for the method's own."""
+    if flags & _nebula.JSON:
+        return "json"
+    if flags & _nebula.PROTO:
+        return "proto"
+    if b"content-type" in metadata:  # an unusual codec travels as this field
+        from nebula.metadata import unpack
+
+        value = unpack(metadata).get("content-type", "")
+        if isinstance(value, str) and value.startswith("application/grpc+"):
+            return value[len("application/grpc+") :].split(";")[0]
+    return None
+
+
+def is_message_class(hint: Any) -> bool:
+    """Whether a class is a protobuf message's."""
+    return isinstance(hint, type) and all(hasattr(hint, name) for name in ("FromString", "SerializeToString", "DESCRIPTOR"))
+
+
+def message_from_bytes(cls: Any, data: bytes) -> Any:
+    """A protobuf message of that class. Raises Malformed."""
+    try:
+        return cls.FromString(data)
+    except Exception as error:  # protobuf's DecodeError, whose class is not ours to import
+        raise Malformed(str(error)) from None
+
+
+def message_from_json(cls: Any, data: bytes) -> Any:
+    """A protobuf message of that class from proto3's JSON mapping. Raises Malformed."""
+    from google.protobuf import json_format
+
+    try:
+        return json_format.Parse(data.decode("utf-8"), cls())
+    except (json_format.ParseError, UnicodeDecodeError) as error:
+        raise Malformed(str(error)) from None
+
+
+def message_to_json(message: Any) -> bytes:
+    """proto3's JSON mapping, compact."""
+    from google.protobuf import json_format
+
+    # MessageToJson takes no separators, so by way of the dict.
+    return dumps(json_format.MessageToDict(message))
+
+
+def reply_class(message: Any, path: str) -> Any:
+    """The message class that the method at `path` answers with, from the descriptors of the request's file.
+
+    Raises TypeError if they do not know the method.
+    """
+    service, _, method = path.lstrip("/").partition("/")
+    try:
+        found = message.DESCRIPTOR.file.pool.FindServiceByName(service).methods_by_name[method].output_type
+    except KeyError:
+        raise TypeError(f"{service}.{method} is in no .proto file that is loaded: say response=<its message class>") from None
+    from google.protobuf import message_factory
+
+    return message_factory.GetMessageClass(found)

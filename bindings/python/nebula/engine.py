@@ -1,0 +1,308 @@
+"""The engine of this process and its ports: one queue per event loop, one per thread without a loop.
+
+All that the engine has to say is an event of a queue. A Port owns one queue, takes its events and hands each to who
+waits for it. Nothing is shared between ports, so no lock is held while a call runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import itertools
+import logging
+import os
+import sys
+import threading
+import weakref
+from typing import TYPE_CHECKING, Callable, Optional, Protocol
+
+from nebula import _nebula
+
+if TYPE_CHECKING:
+    from nebula._nebula import Event  # only in the stub
+
+log = logging.getLogger("nebula")
+
+# While the main thread waits it looks up so often (milliseconds): the time that Ctrl-C takes at most.
+SLICE_MS = 50
+
+# Polls in a row of one turn of an event loop, before others on the loop get theirs.
+TURNS_MAX = 4
+
+
+class Calls(Protocol):
+    """Who answers the calls of a method: a server."""
+
+    def on_call(self, tag: int, call: int, flags: int, data: Optional[bytes], metadata: bytes, left_us: int) -> None: ...
+    def on_cancelled(self, call: int, status: int) -> None: ...
+
+
+class Pending:
+    """One call of ours that is under way. `done` runs when it has ended."""
+
+    __slots__ = ("call", "flags", "status", "data", "trailers", "headers", "ended", "done")
+
+    def __init__(self, done: Optional[Callable[[], None]] = None) -> None:
+        self.call = 0
+        self.flags = 0
+        self.status = 0
+        self.data: Optional[bytes] = None
+        self.trailers = b""
+        self.headers = b""
+        self.ended = False
+        self.done = done
+
+
+class Link:
+    """A channel as seen from one port: the engine's handle, and the numbers of the methods used so far."""
+
+    __slots__ = ("native", "methods")
+
+    def __init__(self, native: _nebula.Channel) -> None:
+        self.native = native
+        self.methods: dict[str, int] = {}
+
+    def method(self, path: str) -> int:
+        number = self.methods.get(path)
+        if number is None:
+            number = self.methods[path] = self.native.method(path)
+        return number
+
+
+class Port:
+    """A queue and all that waits for its events. Used by one thread."""
+
+    def __init__(self) -> None:
+        self.engine = default_engine()
+        self.queue = _nebula.Queue(self.engine)
+        self.pending: dict[int, Pending] = {}
+        self.servers: dict[int, Calls] = {}  # by the tag of each of their methods
+        self.drains: dict[int, Callable[[], None]] = {}
+        self.links: dict[int, Link] = {}  # by the channel's serial
+        self.tags = itertools.count(1)
+        with _lock:
+            _ports.add(self)
+
+    def link(self, serial: int, target: str, max_message: int) -> Link:
+        """The link of a channel, made when it is first used here."""
+        link = self.links.get(serial)
+        if link is None:
+            link = self.links[serial] = Link(_nebula.Channel(self.engine, target, max_message))
+        return link
+
+    def start(
+        self, method: int, timeout_us: int, metadata: Optional[bytes], data: Optional[bytes], flags: int, pending: Pending
+    ) -> None:
+        """Begins a call; `pending` hears of its end."""
+        tag = next(self.tags)
+        pending.call = _nebula.call_start(self.queue, method, tag, timeout_us, metadata, data, flags | _nebula.END)
+        if pending.call == 0:
+            raise RuntimeError("the engine did not take the call: its channel is closed, or this is a forked child")
+        self.pending[tag] = pending
+
+    def abandon(self, pending: Pending) -> None:
+        """Cancels a call in whose end nobody is interested any more."""
+        pending.done = None
+        _nebula.call_cancel(pending.call, _nebula.CANCELLED)
+
+    def deliver(self, events: list[Event]) -> None:
+        """Hands each event to who waits for it. What one of them raises must not cost the others theirs."""
+        for event in events:
+            try:
+                self._deliver(*event)
+            except Exception:
+                log.exception("an event could not be delivered")
+
+    def _deliver(
+        self, kind: int, call: int, tag: int, flags: int, status: int, data: Optional[bytes], metadata: bytes, value: int
+    ) -> None:
+        if kind == _nebula.EV_FINISHED:
+            pending = self.pending.pop(tag, None)
+            if pending is not None:
+                pending.flags, pending.status, pending.data, pending.trailers = flags, status, data, metadata
+                pending.ended = True
+                if pending.done is not None:
+                    pending.done()
+        elif kind == _nebula.EV_CALL:
+            server = self.servers.get(tag)
+            if server is not None:
+                server.on_call(tag, call, flags, data, metadata, value)
+        elif kind == _nebula.EV_CANCELLED:
+            server = self.servers.get(tag)
+            if server is not None:
+                server.on_cancelled(call, status)
+        elif kind == _nebula.EV_HEADERS:
+            pending = self.pending.get(tag)
+            if pending is not None:
+                pending.headers = metadata
+        elif kind == _nebula.EV_DRAINED:
+            drained = self.drains.pop(tag, None)
+            if drained is not None:
+                drained()
+
+    def close(self) -> None:
+        """Frees the queue. Open calls end without a word. Harmless when repeated."""
+        for link in self.links.values():
+            link.native.close()
+        self.links.clear()
+        self.queue.close()
+
+    def __del__(self) -> None:
+        if hasattr(self, "queue"):  # else the queue could not be made
+            self.close()
+
+
+class ThreadPort(Port):
+    """The port of a thread that waits in the engine itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._slice = SLICE_MS if threading.current_thread() is threading.main_thread() else -1
+
+    def wait(self, pending: Pending) -> None:
+        """Returns when the call has ended. Other threads run meanwhile; Ctrl-C is heard."""
+        while not pending.ended:
+            self.deliver(_nebula.poll(self.queue, self._slice))
+
+    def flush(self) -> None:
+        """Sends what was submitted."""
+        self.deliver(_nebula.poll(self.queue, 0))
+
+
+class LoopPort(Port):
+    """The port of an asyncio event loop, on whose thread alone it is used.
+
+    Owned by the loop: the only lasting reference is that of the loop's reader, which the loop drops when it closes.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__()
+        self.loop = loop
+        self.thread = threading.get_ident()
+        self._dirty = False  # something was submitted since the last poll
+        self._due = False  # a turn will come, so none needs to be asked for
+        loop.add_reader(self.queue.fd(), self._turn)
+        self.flush_soon()  # the first poll is what makes the descriptor speak
+
+    def flush_soon(self) -> None:
+        """Sends what was submitted, once for all of this turn of the loop."""
+        self._dirty = True
+        if not self._due:
+            self._due = True
+            self.loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        for _ in range(TURNS_MAX):
+            self._dirty = False
+            try:
+                events = _nebula.poll(self.queue, 0)
+            except _nebula.EngineError as error:
+                if error.code == _nebula.E_CLOSED:
+                    return  # closed while a turn was still due
+                raise
+            self._due = True
+            self.deliver(events)
+            self._due = False
+            # Answers given while delivering leave with this very turn, not with the loop's next one.
+            if not self._dirty:
+                return
+        self.flush_soon()
+
+    def close(self) -> None:
+        if not self.loop.is_closed():
+            try:
+                self.loop.remove_reader(self.queue.fd())
+            except _nebula.EngineError:
+                return  # closed before
+        super().close()
+
+
+def settle(future: asyncio.Future[None]) -> None:
+    """Ends a future, unless its awaiter has left."""
+    if not future.done():
+        future.set_result(None)
+
+
+# ---- what there is one of in each process ----------------------------------------------------------------------------
+
+_lock = threading.RLock()  # a finalizer may come while it is held
+_engine: Optional[_nebula.Engine] = None
+_threads = threading.local()
+_loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, weakref.ref[LoopPort]] = weakref.WeakKeyDictionary()
+_ports: weakref.WeakSet[Port] = weakref.WeakSet()
+
+
+def default_engine() -> _nebula.Engine:
+    """The engine of this process, made when it is first needed. NEBULA_REGISTRY chooses the registry."""
+    global _engine
+    with _lock:
+        if _engine is None:
+            _configure_logging()
+            _engine = _nebula.Engine()
+        return _engine
+
+
+def thread_port() -> ThreadPort:
+    """The port of this thread. It is closed when the thread ends."""
+    port: Optional[ThreadPort] = getattr(_threads, "port", None)
+    if port is None:
+        port = _threads.port = ThreadPort()
+    return port
+
+
+def loop_port(loop: asyncio.AbstractEventLoop) -> LoopPort:
+    """The port of a loop, called on its thread. It is closed with the loop."""
+    known = _loops.get(loop)
+    port = known() if known is not None else None
+    if port is None:
+        port = LoopPort(loop)
+        _loops[loop] = weakref.ref(port)
+    return port
+
+
+def close_links(serial: int) -> None:
+    """Closes a channel at all ports; calls that run end with CANCELLED."""
+    for port in _all_ports():
+        link = port.links.pop(serial, None)
+        if link is not None:
+            link.native.close()
+
+
+def _all_ports() -> list[Port]:
+    with _lock:
+        return list(_ports)
+
+
+def _configure_logging() -> None:
+    """NEBULA_LOG shows our own lines too, unless the program has set up logging itself."""
+    level = os.environ.get("NEBULA_LOG", "").upper()
+    if level in ("DEBUG", "INFO", "WARN", "ERROR") and not log.hasHandlers():
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("nebula: %(levelname)s: %(message)s"))
+        log.addHandler(handler)
+        log.setLevel(level)
+
+
+def _forget() -> None:
+    """In a forked child: engine and ports belong to the parent, so the child begins anew."""
+    global _engine, _lock, _threads, _loops, _ports
+    _lock = threading.RLock()
+    _engine = None
+    _threads = threading.local()
+    _loops = weakref.WeakKeyDictionary()
+    _ports = weakref.WeakSet()
+
+
+def _close_all() -> None:
+    """At the end of the process: queues before the engine. A daemon thread may still wait at its port, which stays."""
+    global _engine
+    mine = getattr(_threads, "port", None)
+    for port in _all_ports():
+        if port is mine or isinstance(port, LoopPort):
+            port.close()
+    if _engine is not None:
+        _engine.close()
+
+
+os.register_at_fork(after_in_child=_forget)
+atexit.register(_close_all)

@@ -1,0 +1,370 @@
+"""Serving: services, and servers that answer for them on an asyncio loop."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextvars
+import functools
+import logging
+import re
+import sys
+import threading
+import weakref
+from collections.abc import Coroutine, Iterable
+from types import TracebackType
+from typing import Any, Callable, Optional, TypeVar, Union, overload
+
+from nebula import _nebula, client, codec, engine
+from nebula.context import Context
+from nebula.errors import Code, Error
+from nebula.method import Arguments, BadReply, Method, make_method
+from nebula.workers import Workers
+
+log = logging.getLogger("nebula")
+
+Handler = TypeVar("Handler", bound=Callable[..., Any])
+
+# A message of an error travels in the trailers, which have little room.
+ERROR_BYTES_MAX = 2000
+
+_METHOD_NAME = re.compile(r"[A-Za-z0-9_.-]+")
+
+
+class Service:
+    """A named set of methods.
+
+    >>> app = nebula.Service("hello")
+    >>> @app.rpc
+    ... def greet(name: str = "world") -> str:
+    ...     return f"Hello {name}!"
+    >>> app.run()
+
+    name: what callers ask for: 1 to 200 of [A-Za-z0-9_.-], not beginning with a dot.
+    """
+
+    def __init__(self, name: str) -> None:
+        if not client.NAME.fullmatch(name):
+            raise ValueError(f"{name!r} is not a service's name: 1 to 200 of [A-Za-z0-9_.-], not beginning with a dot")
+        self.name = name
+        self.methods: dict[str, Method] = {}
+
+    @overload
+    def rpc(self, function: Handler) -> Handler: ...
+    @overload
+    def rpc(self, *, name: Optional[str] = None) -> Callable[[Handler], Handler]: ...
+    def rpc(self, function: Optional[Handler] = None, *, name: Optional[str] = None) -> Any:
+        """Makes a function a method of this service; the function itself stays as it is.
+
+        Code-first: the parameters, checked against their type hints, are the fields of a JSON object, and the result is
+        JSON. Proto-first: one parameter that is a protobuf message, a protobuf message as the result. Either may have a
+        parameter annotated nebula.Context.
+
+        `async def` handlers run on the event loop, `def` handlers in a pool of threads. A handler that raises nebula.Error
+        answers with it; any other exception is UNKNOWN to the caller and is logged here.
+
+        name: the method's, if not the function's. Raises TypeError for a signature that cannot be served, naming the
+        parameter, and ValueError for a name that is malformed or taken.
+        """
+        if function is None:
+            return functools.partial(self.rpc, name=name)
+        method = name if name is not None else function.__name__
+        if not _METHOD_NAME.fullmatch(method):
+            raise ValueError(f"{self.name}: {method!r} is not a method's name: [A-Za-z0-9_.-]")
+        if method in self.methods:
+            raise ValueError(f"{self.name}: there is a method {method!r} already")
+        self.methods[method] = make_method(self.name, method, function)
+        return function
+
+    unary = rpc
+
+    def client(
+        self, channel: Optional[client.Channel] = None, *, timeout: Optional[float] = None, mode: Optional[str] = None
+    ) -> client.ServiceClient:
+        """A client of this service: nebula.service with its name."""
+        return client.service(self.name, timeout=timeout, channel=channel, mode=mode)
+
+    async def serve(
+        self,
+        address: Union[str, Iterable[str], None] = None,
+        *,
+        announce: Union[str, Iterable[str], None] = None,
+        workers: Optional[int] = None,
+    ) -> None:
+        """Serves until it is cancelled, then drains. Arguments as for nebula.serve."""
+        async with serve(self, address=address, announce=announce, workers=workers):
+            await asyncio.Event().wait()
+
+    def run(
+        self,
+        address: Union[str, Iterable[str], None] = None,
+        *,
+        announce: Union[str, Iterable[str], None] = None,
+        workers: Optional[int] = None,
+    ) -> None:
+        """Serves until SIGINT or SIGTERM, as nebula.run does."""
+        from nebula.running import run
+
+        run(self, address=address, announce=announce, workers=workers)
+
+    def __repr__(self) -> str:
+        return f"<nebula.Service {self.name}: {', '.join(self.methods) or 'no methods'}>"
+
+
+class Server:
+    """Services being served on the running event loop. Made by nebula.serve."""
+
+    def __init__(
+        self,
+        services: list[Service],
+        addresses: list[Optional[str]],
+        announce: Optional[str],
+        workers: Optional[int],
+        max_message: int,
+        drain_timeout: float,
+    ) -> None:
+        self._services = services
+        self._addresses = addresses
+        self._announce = announce
+        self._workers = Workers(workers)
+        self._max_message = max_message
+        self._drain_timeout = drain_timeout
+        self._methods: dict[int, Method] = {}  # by tag
+        self._running: dict[int, Context] = {}  # by call
+        self._native: Optional[_nebula.Server] = None
+        self._port: Optional[engine.LoopPort] = None
+        self._context = contextvars.copy_context()
+
+    @property
+    def services(self) -> tuple[Service, ...]:
+        """What is served."""
+        return tuple(self._services)
+
+    @property
+    def urls(self) -> list[str]:
+        """The addresses in use, with the ports that were chosen: ["tcp://127.0.0.1:20417", "unix:/run/..."]."""
+        return self._native.urls().split() if self._native is not None else []
+
+    async def start(self) -> None:
+        """Listens and announces; every watcher on this host can see it then.
+
+        Raises OSError or nebula.EngineError if an address or the registry cannot be used, RuntimeError the second time.
+        """
+        if self._port is not None:
+            raise RuntimeError("a server is started once")
+        port = self._port = engine.loop_port(asyncio.get_running_loop())
+        native = self._native = _nebula.Server(port.engine, self._max_message)
+        _servers.add(self)
+        try:
+            for service in self._services:
+                for method in service.methods.values():
+                    tag = next(port.tags)
+                    native.method(method.path, tag)
+                    self._methods[tag] = method
+                    port.servers[tag] = self
+            for address in self._addresses:
+                native.listen(address, self._announce)
+            native.start(port.queue)
+        except BaseException:
+            self.close()
+            raise
+
+    def set_health(self, serving: bool, service: str = "") -> None:
+        """What grpc.health.v1 says of a service; "" is the server as a whole."""
+        if self._native is None:
+            raise RuntimeError("the server does not run")
+        self._native.health(service, 1 if serving else 2)
+
+    async def drain(self, timeout: Optional[float] = None) -> None:
+        """Withdraws from the registry, sends clients elsewhere and waits for running calls.
+
+        timeout: seconds until those that still run are ended; None: as given to nebula.serve.
+        """
+        port, native = self._port, self._native
+        if port is None or native is None:
+            return
+        drained: asyncio.Future[None] = port.loop.create_future()
+        tag = next(port.tags)
+        port.drains[tag] = functools.partial(engine.settle, drained)
+        seconds = self._drain_timeout if timeout is None else timeout
+        native.drain(int(max(0.0, seconds) * 1000), tag)
+        port.flush_soon()
+        try:
+            await drained
+        finally:
+            port.drains.pop(tag, None)
+
+    def close(self) -> None:
+        """Stops at once: calls that run are cut off. Harmless when repeated."""
+        native, self._native = self._native, None
+        if native is None or self._port is None:
+            return
+        native.close()
+        for tag in self._methods:
+            self._port.servers.pop(tag, None)
+        for call in list(self._running):
+            self.on_cancelled(call, _nebula.CANCELLED)
+        self._workers.close()
+
+    async def __aenter__(self) -> Server:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: Optional[type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
+    ) -> None:
+        try:
+            await self.drain()
+        finally:
+            self.close()
+
+    # ---- what the port tells us -------------------------------------------------------------------------------------
+
+    def on_call(self, tag: int, call: int, flags: int, data: Optional[bytes], metadata: bytes, left_us: int) -> None:
+        """A call with its whole request. Answered by the handler, in its own time."""
+        method = self._methods[tag]
+        context = Context(self, call, method.path, metadata, left_us)
+        encoding = codec.codec_name(flags, metadata)
+        try:
+            arguments = method.arguments(encoding, data, context)
+        except Error as error:
+            return self._finish(context, error)
+        except Exception as error:
+            return self._fail(context, method, error)
+        self._running[call] = context
+        fresh = self._context.copy()  # what one handler sets in a context variable is not the next one's
+        if method.is_async:
+            context._task = fresh.run(_begin, self._run_async(method, context, encoding, arguments))
+        elif not self._workers.submit(functools.partial(fresh.run, self._run_sync, method, context, encoding, arguments)):
+            self._finish(context, Error(Code.RESOURCE_EXHAUSTED, f"{method.label}: too many calls wait for a thread"))
+
+    def on_cancelled(self, call: int, status: int) -> None:
+        """Nobody waits for the answer any more."""
+        context = self._running.pop(call, None)
+        if context is not None:
+            context._cancelled = True
+            if context._task is not None:
+                context._task.cancel()
+
+    # ---- handlers ---------------------------------------------------------------------------------------------------
+
+    async def _run_async(self, method: Method, context: Context, encoding: Optional[str], arguments: Arguments) -> None:
+        try:
+            value = await method.function(*arguments[0], **arguments[1])
+        except asyncio.CancelledError:
+            self._finish(context, Error(Code.CANCELLED, f"{method.label}: the handler was cancelled"))
+            raise
+        except Error as error:
+            self._finish(context, error)
+        except BaseException as error:
+            self._fail(context, method, error)
+            if not isinstance(error, (Exception, SystemExit)):
+                raise  # Ctrl-C and the like are meant for the program
+        else:
+            self._answer(context, method, encoding, value)
+
+    def _run_sync(self, method: Method, context: Context, encoding: Optional[str], arguments: Arguments) -> None:
+        if context._cancelled:
+            return  # it died while it waited for a thread
+        try:
+            value = method.function(*arguments[0], **arguments[1])
+        except Error as error:
+            self._finish(context, error)
+        except BaseException as error:
+            self._fail(context, method, error)
+        else:
+            self._answer(context, method, encoding, value)
+
+    # ---- answers: from any thread; one that comes too late is of no interest ----------------------------------------
+
+    def _answer(self, context: Context, method: Method, encoding: Optional[str], value: Any) -> None:
+        try:
+            data = method.reply(encoding, value)
+        except BadReply as bad:
+            log.error("%s: %s", method.label, bad)
+            return self._finish(context, Error(Code.INTERNAL, f"{method.label}: {bad}"))
+        except Exception as error:
+            return self._fail(context, method, error)
+        self._running.pop(context._call, None)
+        result = _nebula.E_ARGUMENT
+        if context._trailers is not None:
+            # The message, then the end with its trailers.
+            result = _nebula.call_send(context._call, data, 0)
+            if result == _nebula.OK:
+                result = _nebula.call_finish(context._call, _nebula.OK, None, context._trailers)
+            elif result == _nebula.E_ARGUMENT:
+                log.warning("%s: this engine sends no trailing metadata with an answer", method.label)
+        if result == _nebula.E_ARGUMENT:
+            result = _nebula.call_send(context._call, data, _nebula.END)
+        if result not in (_nebula.OK, _nebula.E_STALE):
+            log.error("%s: the answer was not sent: %s", method.label, _nebula.strerror(result))
+        self._submitted()
+
+    def _fail(self, context: Context, method: Method, error: BaseException) -> None:
+        log.error("%s failed", method.label, exc_info=error)
+        name, text = type(error).__name__, str(error)
+        self._finish(context, Error(Code.UNKNOWN, f"{name}: {text}" if text else name))
+
+    def _finish(self, context: Context, error: Error) -> None:
+        self._running.pop(context._call, None)
+        text = error.message.encode("utf-8", "replace").replace(b"\0", b" ")[:ERROR_BYTES_MAX]
+        try:
+            trailers = context._error_trailers(error)
+        except (TypeError, ValueError):
+            trailers = None  # those of another server, handed on, which may not be ours to send
+        _nebula.call_finish(context._call, error.code, text, trailers)
+        self._submitted()
+
+    def _submitted(self) -> None:
+        # From another thread the engine itself wakes the loop.
+        port = self._port
+        if port is not None and threading.get_ident() == port.thread and not port.loop.is_closed():
+            port.flush_soon()
+
+
+def serve(
+    *services: Union[Service, str],
+    address: Union[str, Iterable[str], None] = None,
+    announce: Union[str, Iterable[str], None] = None,
+    workers: Optional[int] = None,
+    max_message: int = 0,
+    drain_timeout: float = 10.0,
+) -> Server:
+    """Services on the running event loop, for `async with`; leaving the block drains.
+
+    >>> async with nebula.serve(app) as server:
+    ...     print(server.urls)
+
+    services: one or more; a string among them is an address. address: tcp://host:port (0: any port), unix:/path, mem:name,
+    or several; None: a Unix socket and a port of 127.0.0.1 that are found through the registry. announce: names to register;
+    None: those of the services if no address is given, else none. workers: threads for `def` handlers, None is 4 more than
+    there are processors, at most 32. max_message: bytes of a request at most, 0 is 4 MiB. drain_timeout: seconds that
+    running calls get at the end.
+    """
+    served = [service for service in services if isinstance(service, Service)]
+    addresses: list[Optional[str]] = [text for text in services if isinstance(text, str)]
+    addresses += [address] if isinstance(address, str) else list(address or [])
+    if not any(service.methods for service in served):
+        raise ValueError("there is no method to serve: decorate one with @app.rpc")
+    if len({service.name for service in served}) < len(served):
+        raise ValueError("two of the services have the same name")
+    names = announce if announce is None or isinstance(announce, str) else ",".join(announce)
+    return Server(served, addresses or [None], names, workers, max_message, drain_timeout)
+
+
+def _begin(coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    """A task, whose first step is made at once where Python can do that; most handlers never suspend."""
+    if sys.version_info >= (3, 12):
+        return asyncio.Task(coroutine, loop=asyncio.get_running_loop(), eager_start=True)
+    return asyncio.get_running_loop().create_task(coroutine)
+
+
+# Servers that were not closed when the process ends withdraw from the registry then.
+_servers: weakref.WeakSet[Server] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    for server in list(_servers):
+        if server._native is not None:
+            server._native.close()
