@@ -215,7 +215,8 @@ void H2Session::start() {
   nghttp2_submit_settings(raw_, NGHTTP2_FLAG_NONE, settings.data(), settings.size());
   nghttp2_session_set_local_window_size(raw_, NGHTTP2_FLAG_NONE, 0, limits::connection_window_bytes);
   conn_->start(*this);
-  flush_later();
+  // A server speaks when it is spoken to: who is not greeted with HTTP/2 can be answered in other words.
+  if (!is_server_) flush_later();
 }
 
 H2Session::~H2Session() {
@@ -355,7 +356,7 @@ void H2Session::answer_http1() {
       "HTTP/1.1 505 HTTP Version Not Supported\r\nContent-Type: text/plain\r\nConnection: close\r\nContent-Length: " +
       std::to_string(text.size()) + "\r\n\r\n" + std::string(text);
   ending_ = true;
-  // What nghttp2 has queued (our SETTINGS) means nothing to this peer.
+  // What nghttp2 has queued (our SETTINGS) means nothing to this peer and stays there.
   conn_->write(Bytes::copy(answer));
 }
 
