@@ -17,6 +17,8 @@ namespace {
 constexpr size_t output_block_bytes = 16u << 10;
 // nghttp2 refuses to send a header block that may come to more than 64 KiB; it adds 12 for the block to our 32 a field.
 constexpr size_t head_sent_bytes_max = (64u << 10) - 12;
+// So much is repeated of what a GOAWAY says for people.
+constexpr size_t debug_bytes_max = 200;
 // Stream ids are used up at 2^31; well before, a client moves on to a new connection.
 constexpr int32_t stream_id_last = 1 << 30;
 
@@ -100,11 +102,21 @@ struct H2Callbacks {
         if ((frame->hd.flags & NGHTTP2_FLAG_ACK) != 0 && session.draining_ && session.is_server_) session.say_last();
         break;
       case NGHTTP2_GOAWAY:
+        fail_by(session, session.peer().address + " ended the connection", frame->goaway);
         if (!std::exchange(session.going_away_, true)) session.up_.on_draining();
         break;
       default: break;
     }
     return 0;
+  }
+
+  // A GOAWAY for an error, theirs or nghttp2's, says why the connection will end.
+  static void fail_by(H2Session& session, std::string what, const nghttp2_goaway& goaway) {
+    if (goaway.error_code == NGHTTP2_NO_ERROR || !session.failure_.ok()) return;
+    what.append(": ").append(nghttp2_http2_strerror(goaway.error_code));
+    std::string_view debug = view_of(goaway.opaque_data, goaway.opaque_data_len).substr(0, debug_bytes_max);
+    if (!debug.empty()) what.append(", ").append(debug);
+    session.failure_ = unavailable(std::move(what));
   }
 
   static void on_head(H2Session& session, int32_t id, bool last) {
@@ -127,6 +139,7 @@ struct H2Callbacks {
   static int on_frame_sent(nghttp2_session* raw, const nghttp2_frame* frame, void* user) {
     H2Session& session = session_of(user);
     if (frame->hd.type == NGHTTP2_HEADERS) on_head_sent(session, frame);
+    if (frame->hd.type == NGHTTP2_GOAWAY) fail_by(session, "no HTTP/2 with " + session.peer().address, frame->goaway);
     // A server that has said its last word stops an upload that nobody will read (RFC 9113, 8.1).
     bool ends = (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0 &&
                 (frame->hd.type == NGHTTP2_HEADERS || frame->hd.type == NGHTTP2_DATA);
@@ -281,16 +294,17 @@ void H2Session::on_bytes(Bytes data) {
   ssize_t taken = nghttp2_session_mem_recv(raw_, reinterpret_cast<const uint8_t*>(data.data()), data.size());
   reading_ = nullptr;
   if (taken == NGHTTP2_ERR_BAD_CLIENT_MAGIC && looks_like_http1(data.view())) return answer_http1();
-  if (taken < 0) return end(unavailable("no HTTP/2 from " + peer().address + ": " + nghttp2_strerror(static_cast<int>(taken))));
+  if (taken < 0) return end(unavailable("no HTTP/2 with " + peer().address + ": " + nghttp2_strerror(static_cast<int>(taken))));
   flush_later();
 }
 
 void H2Session::on_drained() {
-  if (ending_) return end({});
+  if (ending_) return end(failure_);
   flush();
 }
 
 void H2Session::on_closed(Status why) {
+  if (!failure_.ok()) return end(failure_);
   std::string text = "connection to " + peer().address + " lost";
   if (!why.ok()) text.append(": ").append(why.message());
   end(open_count_ == 0 && why.ok() ? Status() : unavailable(std::move(text)));
@@ -365,7 +379,7 @@ void H2Session::answer_http1() {
 void H2Session::end_if_done() {
   if (nghttp2_session_want_read(raw_) || nghttp2_session_want_write(raw_)) return;
   ending_ = true;
-  if (conn_->unsent() == 0) end({});
+  if (conn_->unsent() == 0) end(failure_);
 }
 
 void H2Session::end(Status why) {

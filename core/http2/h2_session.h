@@ -112,6 +112,7 @@ class H2Session final : public Session, private ConnEvents {
   Block* output_ = nullptr;              // being filled by flush
   std::vector<Metadata> unsent_heads_;   // of streams that ended before their headers left
 
+  Status failure_;                       // the reason for on_closed, when there is one before the end
   bool has_settings_ = false;
   bool flush_due_ = false;
   bool was_full_ = false;                // open() has said resource_exhausted
