@@ -25,6 +25,10 @@ inline constexpr size_t status_message_bytes_max = 3u << 10;
 
 // Streams that a peer may have open on one connection of ours. More wait at our client, none fails.
 inline constexpr uint32_t streams_max = 1000;
+// Calls that a client may cancel on one connection, beyond which it is cut (CVE-2023-44487). A thousand calls with a
+// deadline of 100 ms, all missed, are 10,000 a second.
+inline constexpr uint64_t resets_at_once_max = 10'000;
+inline constexpr uint64_t resets_per_second_max = 10'000;
 // What a client assumes until SETTINGS arrive (RFC 9113, 6.5.2 recommends no less).
 inline constexpr uint32_t streams_before_settings = 100;
 

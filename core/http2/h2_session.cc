@@ -22,6 +22,14 @@ constexpr size_t debug_bytes_max = 200;
 // Stream ids are used up at 2^31; well before, a client moves on to a new connection.
 constexpr int32_t stream_id_last = 1 << 30;
 
+// nghttp2's own bound is 33 a second, which calls with short deadlines reach. Only newer headers have it: 1.57, and
+// Debian's 1.52.
+template <class Option>
+void limit_resets(Option* option) {
+  if constexpr (requires { nghttp2_option_set_stream_reset_rate_limit(option, 0, 0); })
+    nghttp2_option_set_stream_reset_rate_limit(option, limits::resets_at_once_max, limits::resets_per_second_max);
+}
+
 std::string_view view_of(const uint8_t* data, size_t size) { return {reinterpret_cast<const char*>(data), size}; }
 
 // Adds one received field, or marks the head as too large and drops it.
@@ -208,6 +216,7 @@ H2Session::H2Session(Loop& loop, std::unique_ptr<Conn> conn, bool is_server, Ses
   nghttp2_option_set_no_auto_window_update(option, 1);  // credit returns when a message is taken, not when it arrives
   nghttp2_option_set_no_closed_streams(option, 1);      // they were only kept for priorities, which gRPC does not use
   nghttp2_option_set_peer_max_concurrent_streams(option, limits::streams_before_settings);
+  limit_resets(option);
   int failed = is_server ? nghttp2_session_server_new2(&raw_, callbacks, this, option)
                          : nghttp2_session_client_new2(&raw_, callbacks, this, option);
   NEBULA_ASSERT(failed == 0);
