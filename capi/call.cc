@@ -25,7 +25,7 @@ constexpr uint32_t start_flags =
 constexpr uint32_t send_flags = NEBULA_END | codec_flags;
 
 bool are_flags(uint32_t flags, uint32_t known) {
-  return (flags & ~known) == 0 && (flags & NEBULA_END) != 0 && (flags & codec_flags) != codec_flags;
+  return (flags & ~known) == 0 && (flags & codec_flags) != codec_flags;
 }
 
 Bytes copy_of(const void* data, uint32_t size) { return Bytes::copy({static_cast<const char*>(data), size}); }
@@ -40,12 +40,12 @@ bool read_metadata(const void* block, uint32_t size, Metadata* out) {
 }
 
 int32_t send(uint64_t call, Bytes message, uint32_t flags) {
-  Operation operation{Operation::answer};
+  bool ends = (flags & NEBULA_END) != 0;
+  Operation operation{ends ? Operation::answer : Operation::hold};
   operation.call = call;
   if (flags & codec_flags) operation.codec = codec_of_flags(flags);
   operation.message = std::move(message);
-  operation.has_message = true;
-  return submit(call, Side::server, true, std::move(operation));
+  return submit(call, Side::server, ends, std::move(operation));
 }
 
 }  // namespace
@@ -55,7 +55,8 @@ extern "C" {
 uint64_t nebula_call_start(nebula_queue* queue, uint64_t method, uint64_t tag, uint64_t timeout_us,
                            const void* metadata, uint32_t metadata_size, const void* data, uint32_t size,
                            uint32_t flags) {
-  if (queue == nullptr || data == nullptr || !are_flags(flags, start_flags) || queue->engine->is_forked()) return 0;
+  if (queue == nullptr || data == nullptr || !are_flags(flags, start_flags) || (flags & NEBULA_END) == 0 ||
+       queue->engine->is_forked()) return 0;
   Operation operation{Operation::start};
   if (!read_metadata(metadata, metadata_size, &operation.metadata)) return 0;
   std::shared_ptr<const ClientMethod> known = find_method(method);

@@ -185,15 +185,17 @@ NEBULA_API uint64_t nebula_call_start(nebula_queue *queue, uint64_t method, uint
                                       const void *data, uint32_t size, uint32_t flags);
 /* Server: metadata to go before the response; at most once, before the answer. */
 NEBULA_API int32_t  nebula_call_headers(uint64_t call, const void *metadata, uint32_t metadata_size);
-/* Server: the response, status OK, with NEBULA_END. Its codec is the request's unless flags name one. The id is dead then. */
+/* Server: the response. Its codec is the request's unless flags name one. With NEBULA_END the status is OK and the id is
+   dead then; without, nebula_call_finish must follow, for trailers. */
 NEBULA_API int32_t  nebula_call_send(uint64_t call, const void *data, uint32_t size, uint32_t flags);
 /* The same from a buffer of nebula_buffer_new, without a copy; takes the reference over, also on failure. */
 NEBULA_API int32_t  nebula_call_give(uint64_t call, nebula_buffer *buffer, uint32_t flags);
-/* Server: ends the call with a status 0..16, a message (may be NULL) and trailers. The id is dead then. */
+/* Server: ends the call with a status 0..16, a message (may be NULL) and trailers. A response sent before goes out only
+   if the status is OK. The id is dead then. */
 NEBULA_API int32_t  nebula_call_finish(uint64_t call, int32_t status, const char *message,
                                        const void *metadata, uint32_t metadata_size);
-/* Client: ends the call with that status (CANCELLED or another of 1..16); FINISHED follows. Server: resets the stream;
-   the id is dead then. */
+/* Client: ends the call with that status (CANCELLED or another of 1..16); FINISHED follows. Server: the same as
+   nebula_call_finish with that status. */
 NEBULA_API int32_t  nebula_call_cancel(uint64_t call, int32_t status);
 /* Server: events of this call carry this tag from now on. */
 NEBULA_API int32_t  nebula_call_tag(uint64_t call, uint64_t tag);

@@ -117,8 +117,19 @@ void nebula_queue::apply(Operation operation) {
   switch (operation.kind) {
     case Operation::tag: found->second->tag = operation.value; return;
     case Operation::headers: found->second->initial = std::move(operation.metadata); return;
+    case Operation::hold: return hold(*found->second, std::move(operation));
     default: return answer(std::move(operation));
   }
+}
+
+void nebula_queue::hold(ServerRecord& record, Operation operation) {
+  if (record.message) {
+    remove_call(operation.call);  // answered here, so whatever else the handler says is stale
+    operation.status = internal("the handler sent two messages for a unary method");
+    return answer(std::move(operation));
+  }
+  record.message = std::move(operation.message);
+  record.codec = operation.codec;
 }
 
 void nebula_queue::answer(Operation operation) {
@@ -128,10 +139,11 @@ void nebula_queue::answer(Operation operation) {
   record->context->on_cancel(nullptr);
   Response response;
   response.status = std::move(operation.status);
-  response.codec = operation.codec;
+  response.codec = operation.codec ? operation.codec : record->codec;
   response.metadata = std::move(record->initial);
   response.trailers = std::move(operation.metadata);
-  if (operation.has_message) response.body = std::move(operation.message);
+  std::optional<Bytes>& message = operation.message ? operation.message : record->message;
+  if (message) response.body = std::move(*message);
   record->reply(std::move(response));
 }
 
@@ -191,7 +203,7 @@ void nebula_queue::start(uint64_t id, std::unique_ptr<ClientRecord> record, Oper
   Reply reply([this, id](Result<Response> result) { on_response(id, std::move(result)); });
   Result<Service*> service = channel_to(*call.method->target);
   if (!service.ok()) return reply(service.status());
-  Request request{&call.method->method, &call.context, std::move(operation.metadata), std::move(operation.message)};
+  Request request{&call.method->method, &call.context, std::move(operation.metadata), std::move(*operation.message)};
   request.codec = operation.codec.value_or(Codec::any);
   request.wait_for_ready = operation.wait_for_ready;
   (*service)->call(std::move(request), std::move(reply));

@@ -19,7 +19,7 @@ namespace nebula {
 
 // What a binding asks of a call, on its way to the call's loop.
 struct Operation {
-  enum Kind : uint8_t { start, headers, answer, cancel, tag };
+  enum Kind : uint8_t { start, headers, hold, answer, cancel, tag };
 
   explicit Operation(Kind kind) : kind(kind) {}
 
@@ -30,8 +30,7 @@ struct Operation {
   std::optional<Codec> codec;
   uint64_t call = 0;
   uint64_t value = 0;     // tag: the new one
-  Bytes message;
-  bool has_message = false;
+  std::optional<Bytes> message;
   Metadata metadata;
   Status status;
 };
@@ -48,7 +47,9 @@ struct ServerRecord {
   uint64_t tag;
   CallFacts facts;
   Context* context;
-  Metadata initial;       // from nebula_call_headers
+  Metadata initial;               // from nebula_call_headers
+  std::optional<Bytes> message;   // from nebula_call_send without END: the trailers are still to come
+  std::optional<Codec> codec;
   Reply reply;
 };
 
@@ -95,6 +96,7 @@ struct nebula_queue {
  private:
   void start(uint64_t id, std::unique_ptr<nebula::ClientRecord> record, nebula::Operation operation);
   void apply(nebula::Operation operation);
+  void hold(nebula::ServerRecord& record, nebula::Operation operation);
   void answer(nebula::Operation operation);
   void on_response(uint64_t id, nebula::Result<nebula::Response> result);
   void on_server_call_dead(uint64_t id, const nebula::Status& why);

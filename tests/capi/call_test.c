@@ -174,6 +174,33 @@ Test(call, is_answered_from_a_buffer_without_a_copy) {
   free_world(&w);
 }
 
+Test(call, may_be_answered_with_trailers_behind_the_message) {
+  world w = make_world();
+  start(&w, w.hang, "x", 0);
+  while (w.hung_call == 0) turn(&w, 1000);
+  static const char trailer[] = "\x05\0\0\0\x02\0\0\0whereto";
+  cr_assert_eq(nebula_call_send(w.hung_call, "answer", 6, 0), 0);
+  cr_assert_eq(nebula_call_finish(w.hung_call, NEBULA_OK, NULL, trailer, 15), 0);
+  cr_assert_eq(nebula_call_finish(w.hung_call, NEBULA_OK, NULL, NULL, 0), NEBULA_E_STALE);
+  turn_until(&w, &w.finished, 1);
+  cr_assert_eq(w.last.status, NEBULA_OK, "%s", w.text);
+  cr_assert_str_eq(w.text, "answer");
+  cr_assert_eq(w.last.metadata_size, 15);
+  free_world(&w);
+}
+
+Test(call, with_two_messages_is_the_handlers_mistake) {
+  world w = make_world();
+  start(&w, w.hang, "x", 0);
+  while (w.hung_call == 0) turn(&w, 1000);
+  cr_assert_eq(nebula_call_send(w.hung_call, "one", 3, 0), 0);
+  cr_assert_eq(nebula_call_send(w.hung_call, "two", 3, 0), 0);
+  turn_until(&w, &w.finished, 1);
+  cr_assert_eq(w.last.status, NEBULA_INTERNAL);
+  cr_assert(has_text(&w, "two messages"), "%s", w.text);
+  free_world(&w);
+}
+
 Test(call, codec_travels_there_and_back) {
   world w = make_world();
   cr_assert_eq(nebula_call_start(w.queue, w.echo, 7, 0, NULL, 0, "1", 1, NEBULA_END | NEBULA_JSON | NEBULA_PROTO), 0);
