@@ -248,11 +248,11 @@ Life Directory::read(const std::string& name, bool is_own, size_t bytes_max, std
   Fd fd;
   Life life = open_file(name, &fd);
   if (life == Life::alive && !is_own) life = probe(fd);
-  if (life != Life::alive) return life;
+  if (life != Life::alive && life != Life::dead) return life;
   text->resize(bytes_max + 1);
   ssize_t size = pread(fd.get(), text->data(), text->size(), 0);
   text->resize(size < 0 ? 0 : static_cast<size_t>(size));
-  return size < 0 ? Life::unknown : Life::alive;
+  return size < 0 ? Life::unknown : life;
 }
 
 bool Directory::tidy(const std::string& name, const std::vector<std::string>& sockets) const {

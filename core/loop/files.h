@@ -69,7 +69,7 @@ class Directory {
   // Read-only and with a shared lock: a descriptor for writing would wake all watchers when closed, and two exclusive
   // probes of a dead file would take each other for its holder.
   Life probe(const std::string& name) const;
-  // The same; fills `text` when alive, with at most `bytes_max` + 1 bytes. Own files are not probed.
+  // The same; fills `text` when alive or dead, with at most `bytes_max` + 1 bytes. Own files are not probed.
   Life read(const std::string& name, bool is_own, size_t bytes_max, std::string* text) const;
 
   // Removes a dead file, and the sockets named in `sockets` before it. False: somebody holds it, or is tidying too.

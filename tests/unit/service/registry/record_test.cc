@@ -1,0 +1,53 @@
+// unit/service/registry/record_test.cc - records are read as they were written, and tolerantly.
+#include "service/registry/record.h"
+
+#include <criterion/criterion.h>
+
+using namespace nebula;
+
+namespace {
+
+constexpr char minimal[] = "nebula: 1\nservice: hello\ninstance: 7f\nurl: tcp://a:1\n";
+
+}  // namespace
+
+Test(registry_record, is_read_as_it_was_written) {
+  Record record{
+      "shop.Cart", {"7f3a9c01", {*Url::parse("unix:/run/x.sock"), *Url::parse("tcp://[::1]:80")}, 7}, "90d2.alive"};
+  record.alive = "90d2c1f4a5b6e7f8.alive";
+  Result<Record> read = Record::parse(record.text());
+  cr_assert(read.ok());
+  cr_assert(read->endpoint == record.endpoint);
+  cr_assert(read->service == record.service && read->alive == record.alive);
+  cr_assert(read->file_name() == "shop.Cart.7f3a9c01.record");
+}
+
+Test(registry_record, passes_over_names_it_does_not_know) {
+  Result<Record> read = Record::parse(std::string(minimal) + "colour: green\nno colon here\n\nurl: what is this\n");
+  cr_assert(read.ok());
+  cr_assert_eq(read->endpoint.urls.size(), 1u);
+  cr_assert_eq(read->endpoint.weight, 1u);
+}
+
+Test(registry_record, needs_version_service_instance_and_address) {
+  for (const char* line : {"nebula: 1\n", "service: hello\n", "instance: 7f\n", "url: tcp://a:1\n"}) {
+    std::string text = minimal;
+    text.erase(text.find(line), std::string(line).size());
+    cr_assert(!Record::parse(text).ok(), "without %s", line);
+  }
+  cr_assert(!Record::parse("").ok());
+  cr_assert(!Record::parse(std::string("nebula: 2\n") + (minimal + 10)).ok());
+}
+
+Test(registry_record, takes_no_path_for_the_name_of_an_alive_file) {
+  for (const char* name : {"../x.alive", "a/b.alive", ".alive", "x.record"}) {
+    Result<Record> read = Record::parse(std::string(minimal) + "alive: " + name + "\n");
+    cr_assert(read.ok() && read->alive.empty(), "%s", name);
+  }
+}
+
+Test(registry_record, lets_no_dot_into_an_instance_id) {
+  cr_assert(check_instance_id("7f3a_9-c").ok());
+  for (const char* id : {"", "a.b", "a/b", "123456789012345678901234567890123"})
+    cr_assert(!check_instance_id(id).ok(), "%s", id);
+}

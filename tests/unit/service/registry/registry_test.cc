@@ -1,0 +1,297 @@
+// unit/service/registry/registry_test.cc - what every registry does: host, mem, and one seen from another loop.
+#include "service/registry/registry.h"
+
+#include <criterion/criterion.h>
+
+#include "kit/registry_world.h"
+#include "loop/loop_thread.h"
+#include "loop/sim_loop.h"
+#include "service/registry/mem.h"
+#include "service/registry/posted.h"
+
+using namespace nebula;
+using namespace nebula::kit;
+
+namespace {
+
+using Ids = std::vector<std::string>;
+
+class Subject {
+ public:
+  virtual ~Subject() = default;
+  virtual Registry& registry() = 0;
+  virtual void end() = 0;  // destroys the registry
+  virtual bool until(const std::function<bool()>& holds) = 0;
+
+  Status announce(const std::string& service, const std::string& id, std::unique_ptr<Lease>* lease) {
+    std::optional<Status> outcome;
+    registry().announce(service, endpoint(id), [&](Result<std::unique_ptr<Lease>> result) {
+      outcome = result.status();
+      if (result.ok()) *lease = std::move(*result);
+    });
+    until([&] { return outcome.has_value(); });
+    return outcome.value_or(internal("no answer"));
+  }
+};
+
+class HostSubject final : public Subject {
+ public:
+  Registry& registry() override { return *host_.registry; }
+  void end() override { host_.registry.reset(); }
+  bool until(const std::function<bool()>& holds) override { return host_.until(holds); }
+
+ private:
+  TempDirectory directory_;
+  Host host_{directory_.path};
+};
+
+class MemSubject final : public Subject {
+ public:
+  explicit MemSubject(Duration delay) : registry_(std::make_unique<MemRegistry>(loop_, delay)) {}
+  Registry& registry() override { return *registry_; }
+  void end() override { registry_.reset(); }
+  bool until(const std::function<bool()>& holds) override {
+    while (!holds())
+      if (!loop_.run_one()) return holds();
+    return true;
+  }
+
+ private:
+  SimLoop loop_{7};
+  std::unique_ptr<MemRegistry> registry_;
+};
+
+class PostedSubject final : public Subject {
+ public:
+  PostedSubject() {
+    home_->run_sync([this] { mem_ = std::make_unique<MemRegistry>(home_->loop()); });
+    home_->at_end([this] { mem_.reset(); });
+    registry_ = std::make_unique<PostedRegistry>(*home_, *mem_, *loop_);
+  }
+  Registry& registry() override { return *registry_; }
+  void end() override { registry_.reset(); }
+  bool until(const std::function<bool()>& holds) override {
+    Time end = loop_->now() + sec(10);
+    while (!holds()) {
+      if (loop_->now() >= end) return false;
+      loop_->run_once(ms(100));
+    }
+    return true;
+  }
+
+ private:
+  std::unique_ptr<UvLoop> loop_ = std::move(*UvLoop::make());
+  std::unique_ptr<MemRegistry> mem_;
+  std::unique_ptr<LoopThread> home_ = std::move(*LoopThread::start());
+  std::unique_ptr<PostedRegistry> registry_;
+};
+
+void on_each(void (*behaviour)(Subject& subject)) {
+  {
+    MemSubject mem{Duration()};
+    behaviour(mem);
+  }
+  {
+    MemSubject late(ms(20));
+    behaviour(late);
+  }
+  {
+    HostSubject host;
+    behaviour(host);
+  }
+  {
+    PostedSubject posted;
+    behaviour(posted);
+  }
+}
+
+}  // namespace
+
+Test(registry, tells_a_new_watcher_who_is_there_in_a_later_step) {
+  on_each([](Subject& subject) {
+    std::unique_ptr<Lease> lease;
+    cr_assert(subject.announce("hello", "a", &lease).ok());
+    Seen seen(subject.registry(), "hello");
+    cr_assert(seen.snapshots.empty());
+    cr_assert(subject.until([&] { return !seen.snapshots.empty(); }));
+    cr_assert(seen.ids() == Ids{"a"});
+    cr_assert(seen.snapshots.back().endpoints->front() == endpoint("a"));
+    cr_assert(seen.snapshots.back().trouble.ok());
+  });
+}
+
+Test(registry, tells_of_nobody_too) {
+  on_each([](Subject& subject) {
+    Seen seen(subject.registry(), "hello");
+    cr_assert(subject.until([&] { return seen.ids().empty(); }));
+  });
+}
+
+Test(registry, tells_who_comes_and_who_goes) {
+  on_each([](Subject& subject) {
+    Seen seen(subject.registry(), "hello");
+    std::unique_ptr<Lease> a, b;
+    cr_assert(subject.announce("hello", "a", &a).ok());
+    cr_assert(subject.announce("hello", "b", &b).ok());
+    cr_assert(subject.until([&] { return seen.ids() == Ids{"a", "b"}; }));
+    a.reset();
+    cr_assert(subject.until([&] { return seen.ids() == Ids{"b"}; }));
+    b.reset();
+    cr_assert(subject.until([&] { return seen.ids().empty(); }));
+  });
+}
+
+Test(registry, gives_whole_snapshots_to_every_watcher) {
+  on_each([](Subject& subject) {
+    std::vector<std::unique_ptr<Lease>> leases(5);
+    Seen early(subject.registry(), "hello");
+    for (size_t i = 0; i < leases.size(); i++)
+      cr_assert(subject.announce("hello", std::string(1, 'a' + i), &leases[i]).ok());
+    Seen late(subject.registry(), "hello");
+    Ids all = {"a", "b", "c", "d", "e"};
+    cr_assert(subject.until([&] { return early.ids() == all && late.ids() == all; }));
+    cr_assert_eq(late.snapshots.size(), 1u);
+  });
+}
+
+Test(registry, does_not_say_the_same_twice) {
+  on_each([](Subject& subject) {
+    std::unique_ptr<Lease> a;
+    cr_assert(subject.announce("hello", "a", &a).ok());
+    Seen first(subject.registry(), "hello");
+    cr_assert(subject.until([&] { return first.ids() == Ids{"a"}; }));
+    std::unique_ptr<Lease> other;
+    cr_assert(subject.announce("world", "b", &other).ok());
+    Seen second(subject.registry(), "world");
+    cr_assert(subject.until([&] { return second.ids() == Ids{"b"}; }));
+    cr_assert_eq(first.snapshots.size(), 1u);
+  });
+}
+
+Test(registry, keeps_services_apart_whose_names_begin_alike) {
+  on_each([](Subject& subject) {
+    std::unique_ptr<Lease> a, b;
+    cr_assert(subject.announce("shop", "a", &a).ok());
+    cr_assert(subject.announce("shop.Cart", "b", &b).ok());
+    Seen shop(subject.registry(), "shop"), cart(subject.registry(), "shop.Cart");
+    cr_assert(subject.until([&] { return shop.ids() == Ids{"a"} && cart.ids() == Ids{"b"}; }));
+  });
+}
+
+Test(registry, names_similar_services_when_there_is_nobody) {
+  on_each([](Subject& subject) {
+    std::unique_ptr<Lease> a;
+    cr_assert(subject.announce("hello", "a", &a).ok());
+    Seen seen(subject.registry(), "helo");
+    cr_assert(subject.until([&] { return !seen.snapshots.empty(); }));
+    cr_assert(seen.snapshots.back().similar == Ids{"hello"});
+  });
+}
+
+Test(registry, refuses_a_bad_name_in_words) {
+  on_each([](Subject& subject) {
+    std::unique_ptr<Lease> lease;
+    cr_assert_eq(subject.announce("no/good", "a", &lease).code(), Code::invalid_argument);
+    Seen seen(subject.registry(), "no/good");
+    cr_assert(subject.until([&] { return !seen.snapshots.empty(); }));
+    cr_assert_eq(seen.snapshots.back().trouble.code(), Code::invalid_argument);
+  });
+}
+
+Test(registry, refuses_the_same_instance_twice_and_takes_it_again_after_it_was_withdrawn) {
+  on_each([](Subject& subject) {
+    std::unique_ptr<Lease> first, second;
+    cr_assert(subject.announce("hello", "a", &first).ok());
+    cr_assert_eq(subject.announce("hello", "a", &second).code(), Code::already_exists);
+    first.reset();
+    cr_assert(subject.announce("hello", "a", &second).ok());
+    Seen seen(subject.registry(), "hello");
+    cr_assert(subject.until([&] { return seen.ids() == Ids{"a"}; }));
+  });
+}
+
+Test(registry, says_nothing_after_the_watch_has_ended) {
+  on_each([](Subject& subject) {
+    Seen ended(subject.registry(), "hello"), seen(subject.registry(), "hello");
+    ended.watch.reset();
+    std::unique_ptr<Lease> a;
+    cr_assert(subject.announce("hello", "a", &a).ok());
+    cr_assert(subject.until([&] { return seen.ids() == Ids{"a"}; }));
+    cr_assert(ended.snapshots.empty());
+  });
+}
+
+Test(registry, lets_a_watch_end_and_another_begin_inside_its_own_event) {
+  on_each([](Subject& subject) {
+    std::unique_ptr<Watch> first;
+    std::unique_ptr<Seen> second;
+    first = subject.registry().watch("hello", [&](Snapshot) {
+      first.reset();
+      second = std::make_unique<Seen>(subject.registry(), "hello");
+    });
+    cr_assert(subject.until([&] { return second != nullptr && !second->snapshots.empty(); }));
+  });
+}
+
+Test(registry, may_be_destroyed_inside_an_event) {
+  on_each([](Subject& subject) {
+    bool is_over = false;
+    std::unique_ptr<Lease> lease;
+    cr_assert(subject.announce("hello", "a", &lease).ok());
+    Seen other(subject.registry(), "hello");
+    std::unique_ptr<Watch> watch = subject.registry().watch("hello", [&](Snapshot) {
+      subject.end();
+      is_over = true;
+    });
+    cr_assert(subject.until([&] { return is_over; }));
+    // What it gave out outlives it, and is harmless.
+    lease.reset();
+    watch.reset();
+  });
+}
+
+Test(registry, answers_an_announcement_also_when_it_goes_first) {
+  on_each([](Subject& subject) {
+    std::optional<Code> code;
+    std::unique_ptr<Lease> lease;
+    subject.registry().announce("hello", endpoint("a"), [&](Result<std::unique_ptr<Lease>> result) {
+      code = result.status().code();
+      if (result.ok()) lease = std::move(*result);
+    });
+    subject.end();
+    cr_assert(code.has_value());
+  });
+}
+
+Test(registry_mem, kills_an_instance_whose_lease_then_holds_nothing) {
+  SimLoop loop(1);
+  MemRegistry registry(loop);
+  Seen seen(registry, "hello");
+  std::vector<std::unique_ptr<Lease>> leases;
+  auto keep = [&](Result<std::unique_ptr<Lease>> lease) { leases.push_back(std::move(*lease)); };
+  registry.announce("hello", endpoint("a"), keep);
+  cr_assert(loop.run_until_idle(100));
+  cr_assert(registry.kill("hello", "a"));
+  cr_assert(!registry.kill("hello", "a"));
+  cr_assert(loop.run_until_idle(100));
+  cr_assert(seen.ids().empty());
+  registry.announce("hello", endpoint("a"), keep);
+  cr_assert(loop.run_until_idle(100));
+  leases.erase(leases.begin());  // the dead one's; the new one of the same id stays
+  cr_assert(loop.run_until_idle(100));
+  cr_assert(seen.ids() == Ids{"a"});
+}
+
+Test(registry_mem, tells_a_change_when_the_delay_has_passed) {
+  SimLoop loop(1);
+  MemRegistry registry(loop, ms(20));
+  Seen seen(registry, "hello");
+  cr_assert(loop.run_until_idle(100));
+  Time start = loop.now();
+  std::unique_ptr<Lease> lease;
+  registry.announce("hello", endpoint("a"), [&](Result<std::unique_ptr<Lease>> got) { lease = std::move(*got); });
+  loop.run_until(start + ms(19));
+  cr_assert(seen.ids().empty() && lease == nullptr);
+  loop.run_until(start + ms(20));
+  cr_assert(seen.ids() == Ids{"a"} && lease != nullptr);
+}
