@@ -44,8 +44,8 @@ bool threads_run_what_they_are_given() {
   int ran = 0;
   bool cleaned = false;
   for (int round = 0; round < 50; round++) {
-    std::unique_ptr<LoopThread> thread = std::move(*LoopThread::start());
     std::unique_ptr<Timer> timer;
+    std::unique_ptr<LoopThread> thread = std::move(*LoopThread::start());
     for (int i = 0; i < 20; i++) thread->run_sync([&] { ran++; });
     thread->run_sync([&] { timer = thread->loop().after(sec(100), [] {}); });
     thread->at_end([&] {
@@ -69,8 +69,8 @@ struct Side {
 bool mem_crosses_threads() {
   constexpr int conns = 8, messages = 500;
   MemHub hub;
-  std::unique_ptr<LoopThread> thread = std::move(*LoopThread::start("nebula-echo"));
   std::unique_ptr<Side> theirs;
+  std::unique_ptr<LoopThread> thread = std::move(*LoopThread::start("nebula-echo"));
   thread->at_end([&] { theirs.reset(); });
   thread->run_sync([&] {
     theirs = std::make_unique<Side>(thread->loop(), hub);
@@ -107,8 +107,8 @@ bool mem_crosses_threads() {
 bool loops_may_die_at_any_moment() {
   for (int round = 0; round < 200; round++) {
     MemHub hub;
-    std::unique_ptr<LoopThread> thread = std::move(*LoopThread::start());
     std::unique_ptr<Side> theirs;
+    std::unique_ptr<LoopThread> thread = std::move(*LoopThread::start());
     thread->at_end([&] { theirs.reset(); });
     thread->run_sync([&] {
       theirs = std::make_unique<Side>(thread->loop(), hub);
