@@ -1,8 +1,8 @@
 /* nebula.h - the C ABI of the Nebula engine. 64-bit targets; C99 and C++11.
  *
  * Five conventions hold for all functions:
- *  1. A function that returns int32_t returns 0 (or a count, or NEBULA_FULL) when it worked and a negative
- *     NEBULA_E_... when it did not. A constructor returns NULL and fills `error`, if one was given.
+ *  1. A function that returns int32_t returns 0 (or a count) when it worked and a negative NEBULA_E_... when it did not.
+ *     A constructor returns NULL and fills `error`, if one was given.
  *  2. Strings are UTF-8 and end in NUL. They and all other memory that you pass stay yours: the engine has copied
  *     what it needs when the call returns. The exception is nebula_call_give, which takes a buffer over.
  *  3. Options and out-structs begin with `size`; set it to sizeof. NULL options and zero fields mean the default.
