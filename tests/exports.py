@@ -30,10 +30,12 @@ def main(library):
     for name in sorted(exported - nodes):
         if not name.startswith("nebula_"):
             problems.append(f"exports {name}, which is not nebula_*")
-    if len(nodes) != 1:
-        problems.append(f"should define one version node, has {sorted(nodes) or 'none'}")
-
     header = re.sub(r"/\*.*?\*/", "", HEADER.read_text(), flags=re.S)
+    version = {name: int(number) for name, number in re.findall(r"#define NEBULA_ABI_(MAJOR|MINOR) (\d+)", header)}
+    wanted = {f"NEBULA_{version['MAJOR']}.{minor}" for minor in range(version["MINOR"] + 1)}
+    if nodes != wanted:
+        problems.append(f"should define the version nodes {sorted(wanted)}, has {sorted(nodes) or 'none'}")
+
     declared = set(re.findall(r"NEBULA_API\b[^;(]*?\b(nebula_\w+)\s*\(", header))
     problems += [f"declares {name} in nebula.h, but does not export it" for name in sorted(declared - functions)]
     problems += [f"exports {name}, which nebula.h does not declare" for name in sorted(functions - declared)]
