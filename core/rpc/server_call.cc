@@ -17,7 +17,11 @@ ServerCall::ServerCall(Loop& loop, const Router& router, size_t message_bytes_ma
       stream_(std::move(stream)) {}
 
 void ServerCall::on_headers(Head head, bool last) {
-  if (finished_ || method_ != nullptr) return;  // trailers of a request mean nothing in gRPC
+  if (finished_) return;
+  if (method_ != nullptr) {  // trailers mean nothing in gRPC, but they are an end
+    if (last) on_data({}, true);
+    return;
+  }
   Status status = begin(head);
   if (status.ok() && !finished_ && last) status = unimplemented("a unary method takes one message, none came");
   if (!status.ok()) finish({{}, {}, {}, std::move(status)});
