@@ -68,7 +68,7 @@ void ServerCall::refuse_http(std::string_view http_status, std::string_view text
   Metadata head;
   head.add(":status", http_status);
   head.add("content-type", "text/plain");
-  grpc::add_status(grpc::status_of_http(http_status), &head);
+  grpc::add_status(Status(grpc::status_of_http(http_status).code(), std::string(text)), &head);
   stream_->headers(std::move(head), false);
   stream_->data(Bytes::copy(std::string(text) + "\n"), true);
 }
