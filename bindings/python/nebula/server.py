@@ -286,16 +286,10 @@ class Server:
         except Exception as error:
             return self._fail(context, method, error)
         self._running.pop(context._call, None)
-        result = _nebula.E_ARGUMENT
-        if context._trailers is not None:
-            # The message, then the end with its trailers.
-            result = _nebula.call_send(context._call, data, 0)
-            if result == _nebula.OK:
-                result = _nebula.call_finish(context._call, _nebula.OK, None, context._trailers)
-            elif result == _nebula.E_ARGUMENT:
-                log.warning("%s: this engine sends no trailing metadata with an answer", method.label)
-        if result == _nebula.E_ARGUMENT:
-            result = _nebula.call_send(context._call, data, _nebula.END)
+        has_trailers = context._trailers is not None
+        result = _nebula.call_send(context._call, data, 0 if has_trailers else _nebula.END)
+        if has_trailers and result == _nebula.OK:
+            result = _nebula.call_finish(context._call, _nebula.OK, None, context._trailers)
         if result not in (_nebula.OK, _nebula.E_STALE):
             log.error("%s: the answer was not sent: %s", method.label, _nebula.strerror(result))
         self._submitted()

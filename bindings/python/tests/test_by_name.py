@@ -10,7 +10,7 @@ import time
 import pytest
 
 import nebula
-from conftest import PATIENCE, REGISTRY, aio, eventually
+from kit import PATIENCE, REGISTRY, aio, eventually
 from nebula import engine
 
 HELLO = """

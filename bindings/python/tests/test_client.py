@@ -12,7 +12,7 @@ import weakref
 import pytest
 
 import nebula
-from conftest import PATIENCE, aio, eventually
+from kit import PATIENCE, aio, eventually
 from nebula import engine
 
 

@@ -11,7 +11,7 @@ from typing import List, Optional
 import pytest
 
 import nebula
-from conftest import aio
+from kit import aio
 
 hello = nebula.Service("hello")
 

@@ -10,7 +10,7 @@ import time
 import pytest
 
 import nebula
-from conftest import PATIENCE
+from kit import PATIENCE
 
 SERVED = """
     import asyncio, nebula, threading

@@ -3,7 +3,7 @@
 import pytest
 
 import nebula
-from conftest import aio
+from kit import aio
 
 
 @pytest.fixture

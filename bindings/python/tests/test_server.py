@@ -10,7 +10,7 @@ import threading
 import pytest
 
 import nebula
-from conftest import PATIENCE, aio, eventually
+from kit import PATIENCE, aio, eventually
 
 
 def served(app, use, **options):
@@ -299,7 +299,6 @@ def test_metadata_goes_both_ways(kind):
     assert reply.headers.get("first") == "1" and reply.headers.get("first-bin") == b"\x00\x01"
 
 
-@pytest.mark.xfail(reason="the ABI takes no trailing metadata with a good answer yet")
 def test_trailing_metadata_goes_with_an_answer():
     app = nebula.Service("meta")
 
