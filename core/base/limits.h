@@ -62,6 +62,8 @@ inline constexpr Duration backoff_first = sec(1);
 inline constexpr Duration backoff_max = sec(120);
 // Handshake of a new connection at the server: the preface must have come by then.
 inline constexpr Duration preface_timeout = sec(10);
+// The same when the server is about to stop, which is not to wait for a health checker that only connects.
+inline constexpr Duration preface_timeout_draining = ms(500);
 // An orderly stop waits so long for running calls, unless told otherwise.
 inline constexpr Duration drain_timeout = sec(10);
 // How long a call by name waits for the first word of the registry.

@@ -12,15 +12,22 @@ class Server::Connection final : public SessionEvents {
  public:
   Connection(Server& server, std::unique_ptr<Conn> conn) : server_(server), peer_(conn->peer()) {
     session_ = h2_session(server.loop_, std::move(conn), true, *this);
-    preface_timer_ = server.loop_.after(limits::preface_timeout, [this] {
+    expect_preface(limits::preface_timeout);
+  }
+
+  void drain() {
+    session_->drain();
+    if (preface_timer_ != nullptr) expect_preface(limits::preface_timeout_draining);
+  }
+
+ private:
+  void expect_preface(Duration wait) {
+    preface_timer_ = server_.loop_.after(wait, [this] {
       NEBULA_LOG(server_.log_, info, "closed " + peer_.address + ": no HTTP/2 preface in time");
       server_.remove(this);
     });
   }
 
-  void drain() { session_->drain(); }
-
- private:
   StreamEvents& on_stream(std::unique_ptr<Stream> stream) override {
     return *new ServerCall(server_.loop_, server_.router_, server_.limits_.message_bytes_max, peer_, std::move(stream));
   }
