@@ -46,10 +46,11 @@ Status ClientCall::start(Session& session, Metadata head, Request& request, Repl
   deadline_ = request.context->deadline();
   context_ = request.context;
   context_->set_peer(session.peer());
-  context_->on_cancel([this](const Status& why) { fail(why, Fate::unknown); });
   Bytes* message = std::get_if<Bytes>(&request.body);
   stream_->headers(std::move(head), message == nullptr);
   if (message != nullptr) stream_->data(frame_message(std::move(*message)), true);
+  // Last, for it may have been cancelled already: then the stream is reset before any of it has left.
+  context_->on_cancel([this](const Status& why) { fail(why, Fate::unknown); });
   return {};
 }
 
