@@ -22,10 +22,9 @@ Channel::~Channel() {
   nodes_.clear();
   leaving_.clear();
   std::map<uint64_t, Waiting> waiting = std::move(waiting_);
-  for (auto& [id, call] : waiting) {
-    call.request.context->on_cancel(nullptr);
-    call.reply(unavailable("the channel to \"" + service_ + "\" was closed"));
-  }
+  // All first: whoever hears of the end of one may cancel another.
+  for (auto& [id, call] : waiting) call.request.context->on_cancel(nullptr);
+  for (auto& [id, call] : waiting) call.reply(unavailable("the channel to \"" + service_ + "\" was closed"));
 }
 
 void Channel::call(Request request, Reply reply) {
@@ -81,6 +80,11 @@ void Channel::on_snapshot(Snapshot snapshot) {
 
   for (std::unique_ptr<Node>& node : before) {
     if (node == nullptr) continue;
+    // A process that died holds its sockets open for as long as the kernel needs to free its memory: its calls end now.
+    if (std::find(snapshot.died.begin(), snapshot.died.end(), node->endpoint.id) != snapshot.died.end()) {
+      env_.loop.later([died = std::move(node)] {});
+      continue;
+    }
     leaving_.push_back(std::move(node));
     leaving_.back()->retire([this, gone = leaving_.back().get()] { remove(gone); });
   }
