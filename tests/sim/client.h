@@ -1,0 +1,51 @@
+// sim/client.h - one simulated client process: channels by name, and callers with all kinds of wishes.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+
+#include "service/channel.h"
+#include "sim/ground.h"
+
+namespace nebula::sim {
+
+class ClientProcess {
+ public:
+  ClientProcess(Ground& ground, int index);
+  ~ClientProcess();  // kill -9
+
+  // Bursts of drawn calls, from now on until told otherwise.
+  void work();
+  void rest();
+
+  Call& call(Wish wish);
+  void cancel_all();     // callers give up
+  void drop_channels();  // with calls in flight
+
+ private:
+  struct Outgoing {
+    Outgoing(Call& its_call, Time deadline) : call(its_call), context(deadline, Peer{}) {}
+    Call& call;
+    Context context;
+    Method method;
+    std::unique_ptr<Timer> cancel_timer;
+  };
+
+  void burst();
+  void cancel(Call& call);
+  void on_reply(Call& call, Result<Response> result);
+  void cancel_another();
+  Channel& channel(const std::string& service);
+
+  Process process_;
+  Ground& ground_;
+  const std::string name_;
+  std::map<std::string, std::unique_ptr<Channel>> channels_;
+  std::map<uint64_t, std::unique_ptr<Outgoing>> outgoing_;
+  Agenda bursts_;
+  Agenda checks_;
+  bool is_working_ = false;
+};
+
+}  // namespace nebula::sim

@@ -1,0 +1,100 @@
+// sim/ledger.h - what each call asked for, what became of it, and whether that may be.
+//
+// Both ends of the simulated world report here: callers what they asked and were answered, handlers what they were
+// given. A breach of a rule is kept as a sentence; the run goes on.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "rpc/call.h"
+#include "sim/plan.h"
+#include "sim/trace.h"
+#include "sim/wish.h"
+
+namespace nebula::sim {
+
+struct Call {
+  uint64_t id = 0;
+  Wish wish;
+
+  Time begun;
+  Time deadline = Time::never();
+  Time cancelled = Time::never();  // by the caller
+  Time ended = Time::never();
+  bool is_abandoned = false;       // the caller's channel goes
+  Code code = Code::ok;
+
+  int runs = 0;                    // of its handler
+  int instance = -1;               // where
+  bool is_handled = false;         // a handler owes the answer
+  bool handler_answered = false;   // it has given one
+  Time handler_cancelled = Time::never();
+  bool was_never_sent = false;     // as the caller was told
+
+  bool has_ended() const { return !ended.is_never(); }
+};
+
+class Ledger {
+ public:
+  Ledger(const Plan& plan, const Clock& clock, Trace& trace) : plan_(plan), clock_(clock), trace_(trace) {}
+
+  // ---- the caller's side
+  Call& begin(Wish wish);
+  void on_caller_cancels(Call& call);
+  void on_reply(Call& call, Result<Response> result);
+  void check_was_answered(const Call& call, std::string_view by);  // by then it must have been
+
+  // ---- the handler's side
+  Call* on_request(int instance, const Request& request);  // null: there is no such call
+  void on_handler_answers(Call& call);
+  void on_handler_cancelled(Call& call);
+  void on_handler_lost(Call& call);                         // with its process, or it dropped the Reply
+  void check_is_cancelled(const Call& call);                // the caller is long gone
+
+  // ---- what may explain that a call fails
+  void on_up(const std::string& service);
+  void on_down(const std::string& service);
+  void on_upset(const std::string& service);                // its list of instances changes
+  void on_instance_lost(int instance, Time from) { lost_from_[instance] = from; }  // calls that it runs may fail from then on
+
+  // ---- all calls
+  const std::map<uint64_t, Call>& calls() const { return calls_; }
+  std::map<uint64_t, Call>& calls() { return calls_; }
+  void check_all_over();
+  void forget_all();                                        // when all are over: for a run without end
+  uint64_t count() const { return next_id_ - 1; }
+  uint64_t count(Code code) const { return codes_[static_cast<size_t>(code)]; }
+
+  void violation(const Call& call, std::string_view what);
+  void violation(std::string_view what);
+  const std::vector<std::string>& violations() const { return violations_; }
+
+ private:
+  struct Name {
+    int up = 0;
+    Time last_upset;
+  };
+
+  void check_time(const Call& call);
+  void check_code(const Call& call, const Status& status);
+  void check_fate(Call& call, const Result<Response>& result);
+  void check_answer(const Call& call, const Response& response);
+  void check_request(const Call& call, const Request& request);
+  bool may_be_unavailable(const Call& call) const;
+  bool is_lost(int instance) const;
+  std::string describe(const Call& call) const;
+
+  const Plan& plan_;
+  const Clock& clock_;
+  Trace& trace_;
+  uint64_t next_id_ = 1;
+  std::map<uint64_t, Call> calls_;
+  std::map<std::string, Name> names_;
+  std::map<int, Time> lost_from_;
+  uint64_t codes_[17] = {};
+  std::vector<std::string> violations_;
+};
+
+}  // namespace nebula::sim

@@ -1,0 +1,151 @@
+// sim/server.cc - listens, announces, handles, and stops in several ways.
+#include "sim/server.h"
+
+namespace nebula::sim {
+
+namespace {
+
+Response response_of(const Call& call, Bytes echoed) {
+  Response response;
+  response.metadata = response_metadata(call.id, call.wish);
+  response.trailers.add("x-ends", std::to_string(call.id));
+  if (call.wish.answer == Wish::Answer::error)
+    response.status = Status(call.wish.error, error_message(call.id, call.wish));
+  else
+    response.body = call.wish.answer == Wish::Answer::echo ? std::move(echoed) : response_message(call.id, call.wish);
+  return response;
+}
+
+}  // namespace
+
+ServerProcess::ServerProcess(Ground& ground, std::string service, int instance)
+    : process_(ground),
+      ground_(ground),
+      service_(std::move(service)),
+      instance_(instance),
+      name_(service_ + "-" + std::to_string(instance)) {
+  ground_.trace.note("start server", name_);
+  NEBULA_ASSERT(router_.add({"/" + service_ + "/Echo", false, this}).ok());
+  ServerLimits limits{ground_.plan.message_bytes_max};
+  server_ = std::make_unique<Server>(ground_.loop, process_.network, ground_.log, router_, limits);
+  Url clean;
+  clean.scheme = "mem";
+  clean.path = name_;
+  NEBULA_ASSERT(server_->listen(clean).ok());
+  NEBULA_ASSERT(server_->listen(ground_.listen_url(name_ + "-faulty")).ok());
+}
+
+ServerProcess::~ServerProcess() {
+  withdraw();
+  ground_.ledger.on_instance_lost(instance_, ground_.loop.now());
+  // Either may go first when a process ends.
+  if (process_.random.chance(1, 2)) server_.reset();
+  while (!works_.empty()) forget(works_.begin()->second.call);
+}
+
+// ---- the registry
+
+void ServerProcess::announce(bool is_clean) {
+  lease_.reset();
+  ground_.ledger.on_upset(service_);
+  Url dead;
+  dead.scheme = "mem";
+  dead.path = name_ + "-nobody";
+  Url clean;
+  clean.scheme = "mem";
+  clean.path = name_;
+  Endpoint self;
+  self.id = std::to_string(instance_) + "." + std::to_string(announcements_++);
+  if (ground_.plan.lists_dead_urls && !is_clean) self.urls.push_back(dead);
+  self.urls.push_back(is_clean ? clean : ground_.dial_url(name_ + "-faulty"));
+  listed_id_ = self.id;
+  ground_.trace.note("announce", name_, self.id);
+  ground_.registry.announce(service_, std::move(self), [weak = anchor_.ref(), id = listed_id_](Result<std::unique_ptr<Lease>> lease) {
+    ServerProcess* process = weak.get();
+    if (process == nullptr || process->server_ == nullptr || process->listed_id_ != id) return;
+    NEBULA_ASSERT(lease.ok());
+    process->lease_ = std::move(*lease);
+    if (!std::exchange(process->is_up_, true)) process->ground_.ledger.on_up(process->service_);
+  });
+}
+
+void ServerProcess::withdraw() {
+  lease_.reset();
+  listed_id_.clear();
+  if (std::exchange(is_up_, false)) ground_.ledger.on_down(service_);
+  ground_.ledger.on_upset(service_);
+}
+
+// ---- stopping
+
+std::unique_ptr<Lease> ServerProcess::die() {
+  ground_.trace.note("kill server", name_);
+  return std::move(lease_);
+}
+
+void ServerProcess::drain(Duration wait, Fn<void()> then) {
+  ground_.trace.note("drain server", name_);
+  withdraw();
+  // Those that are cut off when the time is over may fail.
+  ground_.ledger.on_instance_lost(instance_, ground_.loop.now() + wait);
+  server_->drain(wait, [this, until = ground_.loop.now() + wait, then = std::move(then)]() mutable {
+    ground_.trace.note("drained", name_);
+    if (ground_.loop.now() > until) ground_.ledger.violation("the drain of " + name_ + " took longer than it may");
+    if (server_->session_count() != 0) ground_.ledger.violation(name_ + " is drained, but has connections");
+    then();
+  });
+}
+
+void ServerProcess::close() {
+  ground_.trace.note("close server", name_);
+  withdraw();
+  ground_.ledger.on_instance_lost(instance_, ground_.loop.now());
+  server_.reset();
+}
+
+// ---- handling
+
+void ServerProcess::call(Request request, Reply reply) {
+  Call* call = ground_.ledger.on_request(instance_, request);
+  if (call == nullptr) return;
+  Bytes message = std::get<Bytes>(std::move(request.body));
+  works_.emplace(call->id, Work{*call, std::move(reply), std::move(message), nullptr});
+  request.context->on_cancel([this, call](const Status&) { on_cancelled(*call); });
+  if (call->wish.hangs) return;
+  if (call->wish.work > Duration{}) return answer_after(*call, call->wish.work);
+  answer(*call);
+}
+
+void ServerProcess::on_cancelled(Call& call) {
+  ground_.ledger.on_handler_cancelled(call);
+  if (!works_.contains(call.id)) return;
+  switch (call.wish.upset) {
+    case Wish::Upset::answer: return answer(call);
+    case Wish::Upset::forget: return forget(call);
+    case Wish::Upset::ignore:
+      if (!call.wish.hangs) return;
+      [[fallthrough]];
+    case Wish::Upset::answer_later: return answer_after(call, ms(process_.random.between(0, 3000)));
+  }
+}
+
+void ServerProcess::answer_after(Call& call, Duration wait) {
+  works_.at(call.id).timer = ground_.loop.after(wait, [this, &call] { answer(call); });
+}
+
+void ServerProcess::answer(Call& call) {
+  if (call.wish.answer == Wish::Answer::forget) return forget(call);
+  Work& work = works_.at(call.id);
+  Response response = response_of(call, std::move(work.message));
+  Reply reply = std::move(work.reply);
+  works_.erase(call.id);
+  ground_.ledger.on_handler_answers(call);
+  reply(std::move(response));
+}
+
+void ServerProcess::forget(Call& call) {
+  auto work = works_.extract(call.id);
+  ground_.ledger.on_handler_lost(call);
+}
+
+}  // namespace nebula::sim

@@ -1,0 +1,210 @@
+// sim/sim_test.cc - runs seeds, and says which of them break a rule.
+//
+// usage: sim [seeds [start]] [--seeds N] [--start S] [--verbose]     seeds S to S + N - 1
+//        sim --churn                                                 one hour of virtual time in one world
+//
+// A failing seed is printed with what it was like and what it broke; --verbose shows all that happens in a run.
+#include <dirent.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <string_view>
+
+#include "sim/heap.h"
+#include "sim/world.h"
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#include <sanitizer/common_interface_defs.h>
+#endif
+
+namespace nebula::sim {
+
+namespace {
+
+// Every so many seeds one is run twice, and must do the same again.
+constexpr uint64_t twice_one_in = 16;
+constexpr uint64_t failures_shown_max = 5;
+constexpr unsigned wall_seconds_max = 300;  // of one run; a run that takes longer hangs
+
+struct Options {
+  uint64_t seeds = 100;
+  uint64_t start = 1;
+  bool verbose = false;
+  bool churn = false;
+};
+
+// ---- a run that does not come back must still say which it was
+
+char last_words[200];
+
+void prepare_last_words(const char* run) {
+  std::snprintf(last_words, sizeof last_words, "sim: %s crashed, or did not end\n", run);
+  alarm(wall_seconds_max);
+}
+
+void say_last_words() {
+  ssize_t written = write(STDERR_FILENO, last_words, std::strlen(last_words));
+  static_cast<void>(written);
+}
+
+void on_signal(int number) {
+  say_last_words();
+  signal(number, SIG_DFL);
+  raise(number);
+}
+
+void catch_crashes() {
+  for (int number : {SIGABRT, SIGALRM}) signal(number, on_signal);
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  __sanitizer_set_death_callback(say_last_words);  // sees to the other signals too
+#else
+  for (int number : {SIGSEGV, SIGBUS, SIGFPE, SIGILL}) signal(number, on_signal);
+#endif
+}
+
+int descriptor_count() {
+  int count = 0;
+  DIR* directory = opendir("/proc/self/fd");
+  while (directory != nullptr && readdir(directory) != nullptr) count++;
+  if (directory != nullptr) closedir(directory);
+  return count;
+}
+
+// ---- seeds
+
+Outcome run_once(const Plan& plan, bool prints) {
+  Heap before = heap_now();
+  Outcome outcome;
+  {
+    World world(plan, prints);
+    outcome = world.run();
+  }
+  Heap after = heap_now();
+  if (outcome.violations.empty() && after != before)
+    outcome.violations.push_back("leaves " + std::to_string(after.bytes - before.bytes) + " bytes in " +
+                                 std::to_string(after.blocks - before.blocks) + " blocks behind");
+  return outcome;
+}
+
+Outcome run_seed(uint64_t seed, const Options& options) {
+  std::string name = "seed " + std::to_string(seed);
+  prepare_last_words((name + " (--start " + std::to_string(seed) + " --seeds 1 --verbose)").c_str());
+  Plan plan = Plan::draw(seed);
+  if (options.verbose) std::printf("seed %llu: %s\n", static_cast<unsigned long long>(seed), plan.text().c_str());
+  Outcome outcome = run_once(plan, options.verbose);
+  if (outcome.violations.empty() && seed % twice_one_in == 0 && run_once(plan, false) != outcome)
+    outcome.violations.push_back("does something else when it is run again");
+  return outcome;
+}
+
+void print_failure(uint64_t seed, const Outcome& outcome) {
+  unsigned long long number = seed;
+  std::printf("seed %llu: %s\n", number, Plan::draw(seed).text().c_str());
+  for (const std::string& violation : outcome.violations) std::printf("  %s\n", violation.c_str());
+  std::printf("  again: sim --start %llu --seeds 1 --verbose\n", number);
+}
+
+int run_seeds(const Options& options) {
+  run_once(Plan::draw(0), false);  // what a program allocates once and keeps is not a leak
+  uint64_t failures = 0, calls = 0, answers = 0;
+  Duration length;
+  for (uint64_t seed = options.start; seed < options.start + options.seeds; seed++) {
+    Outcome outcome = run_seed(seed, options);
+    calls += outcome.calls;
+    answers += outcome.answers;
+    length = length + outcome.length;
+    if (!outcome.violations.empty() && failures++ < failures_shown_max) print_failure(seed, outcome);
+  }
+  std::printf("sim: %llu calls, %llu of them OK, in %lld s of virtual time\n", static_cast<unsigned long long>(calls),
+              static_cast<unsigned long long>(answers), static_cast<long long>(length.ms() / 1000));
+  std::printf("sim: %llu seeds, %llu failures\n", static_cast<unsigned long long>(options.seeds),
+              static_cast<unsigned long long>(failures));
+  return failures == 0 ? 0 : 1;
+}
+
+// ---- the long run
+
+// Within one world nothing may grow either: the heap is looked at whenever all is quiet.
+constexpr int churn_parts = 12;
+constexpr int64_t growth_bytes_max = 16 << 10;
+
+Outcome run_churn(const Plan& plan) {
+  World world(plan, false);
+  Heap first, last;
+  world.start();
+  for (int part = 0; part < churn_parts; part++) {
+    prepare_last_words("the churn");
+    world.suffer({plan.fault_phase.ns / churn_parts});
+    world.heal();
+    world.prove();
+    world.forget();
+    last = heap_now();
+    if (part == 0) first = last;
+  }
+  world.end();
+  Outcome outcome = world.outcome();
+  if (last.bytes - first.bytes > growth_bytes_max)
+    outcome.violations.push_back("the quiet world grew by " + std::to_string(last.bytes - first.bytes) + " bytes");
+  return outcome;
+}
+
+int churn() {
+  run_once(Plan::draw(0), false);
+  Heap before = heap_now();
+  int descriptors_before = descriptor_count();
+  Outcome outcome = run_churn(Plan::churn());
+  int64_t bytes = outcome.violations.empty() ? heap_now().bytes - before.bytes : 0;
+  int descriptors = descriptor_count() - descriptors_before;
+  for (const std::string& violation : outcome.violations) std::printf("  %s\n", violation.c_str());
+  if (descriptors != 0) std::printf("  leaves %d descriptors behind\n", descriptors);
+  std::printf("sim: 1 h of churn, %llu calls, %lld bytes left\n", static_cast<unsigned long long>(outcome.calls),
+              static_cast<long long>(bytes));
+  return outcome.violations.empty() && bytes == 0 && descriptors == 0 ? 0 : 1;
+}
+
+// ---- the command line
+
+bool parse(int count, char** words, Options* options) {
+  uint64_t* bare[] = {&options->seeds, &options->start};
+  size_t bare_count = 0;
+  for (int i = 1; i < count; i++) {
+    std::string_view word = words[i];
+    uint64_t* number = nullptr;
+    if (word == "--verbose") {
+      options->verbose = true;
+      continue;
+    }
+    if (word == "--churn") {
+      options->churn = true;
+      continue;
+    }
+    if (word == "--seeds" && i + 1 < count)
+      number = &options->seeds, i++;
+    else if (word == "--start" && i + 1 < count)
+      number = &options->start, i++;
+    else if (bare_count < std::size(bare))
+      number = bare[bare_count++];
+    char* end = nullptr;
+    if (number != nullptr) *number = std::strtoull(words[i], &end, 10);
+    if (number == nullptr || end == words[i] || *end != '\0') return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+}  // namespace nebula::sim
+
+int main(int count, char** words) {
+  nebula::sim::Options options;
+  if (!nebula::sim::parse(count, words, &options)) {
+    std::fprintf(stderr, "usage: sim [seeds [start]] [--seeds N] [--start S] [--verbose] | sim --churn\n");
+    return 2;
+  }
+  std::setvbuf(stdout, nullptr, _IOLBF, 0);
+  nebula::sim::catch_crashes();
+  return options.churn ? nebula::sim::churn() : nebula::sim::run_seeds(options);
+}

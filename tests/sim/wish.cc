@@ -1,0 +1,159 @@
+// sim/wish.cc - drawing wishes, and what they look like on the wire.
+#include "sim/wish.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace nebula::sim {
+
+namespace {
+
+// Metadata up to the first is taken by every peer of ours, from the second on by none; between, it depends on the rest.
+constexpr size_t padding_fits = 12u << 10;
+constexpr size_t padding_too_much = 17u << 10;
+constexpr size_t padding_field_bytes = 1000;
+
+size_t draw_bytes(const Plan& plan, Random& random) {
+  if (plan.is_oversize && random.chance(1, 12)) return plan.message_bytes_max + 1 + random.below(plan.message_bytes_max);
+  switch (random.below(8)) {
+    case 0: return 0;
+    case 1: return plan.bytes_max;
+    case 2: return random.below(plan.bytes_max + 1);
+    case 3: return std::min<size_t>(plan.bytes_max, random.below(4096));
+    default: return std::min<size_t>(plan.bytes_max, random.below(100));
+  }
+}
+
+// nghttp2 1.52 gives up a connection on which the head of a CONTINUATION frame arrives in more than eight pieces; what is
+// too much needs such frames, and where pieces are small it is left out.
+bool may_be_too_much(const Plan& plan) { return plan.split_max == 0 || plan.split_max > 64; }
+
+size_t draw_padding(const Plan& plan, Random& random) {
+  switch (random.below(12)) {
+    case 0: return may_be_too_much(plan) ? padding_too_much + random.below(100u << 10) : 0;
+    case 1: return random.below(padding_fits + 1);
+    case 2:
+    case 3: return random.below(300);
+    default: return 0;
+  }
+}
+
+Duration draw_timeout(Random& random) {
+  switch (random.below(10)) {
+    case 0: return nanos(random.between(-1000, 1000));
+    case 1: return us(random.between(1, 3000));
+    case 2:
+    case 3: return ms(random.between(1, 100));
+    case 4:
+    case 5: return ms(random.between(50, 2000));
+    case 6: return nanos(random.between(1, wish_max.ns));
+    default: return {INT64_MAX};
+  }
+}
+
+void draw_handler(const Plan& plan, Random& random, Wish* wish) {
+  wish->answer = random.chance(1, 2) ? Wish::Answer::echo : Wish::Answer::body;
+  if (plan.has_slow_handlers && random.chance(1, 3)) wish->work = random.chance(1, 8) ? ms(random.between(0, 5000)) : ms(random.between(0, 100));
+  wish->hangs = plan.has_hung_handlers && random.chance(1, 8);
+  wish->upset = static_cast<Wish::Upset>(random.below(4));
+  if (!plan.has_errors || !random.chance(1, 5)) return;
+  constexpr Code errors[] = {Code::unknown, Code::invalid_argument, Code::not_found, Code::aborted, Code::data_loss};
+  wish->answer = random.chance(1, 5) ? Wish::Answer::forget : Wish::Answer::error;
+  if (wish->answer == Wish::Answer::error) wish->error = errors[random.below(std::size(errors))];
+  if (plan.has_metadata && random.chance(1, 8)) wish->error_bytes = random.below(100'000);
+}
+
+bool is_too_much(size_t padding) { return padding >= padding_too_much; }
+
+Bytes pattern(uint64_t seed, size_t size) {
+  Block* block = Block::make(size);
+  NEBULA_ASSERT(block != nullptr);
+  Random random(seed);
+  for (size_t at = 0; at < size; at += 8) {
+    uint64_t word = random.next();
+    std::memcpy(block->data() + at, &word, std::min<size_t>(8, size - at));
+  }
+  block->set_size(size);
+  return Bytes::adopt(block);
+}
+
+void add_padding(Metadata* metadata, size_t bytes) {
+  for (size_t at = 0; at < bytes; at += padding_field_bytes)
+    metadata->add("x-padding", std::string(std::min(padding_field_bytes, bytes - at), static_cast<char>('a' + at % 26)));
+}
+
+}  // namespace
+
+Wish Wish::draw(const Plan& plan, Random& random) {
+  Wish wish;
+  wish.service = service_name(static_cast<int>(random.below(static_cast<uint64_t>(plan.services))));
+  draw_handler(plan, random, &wish);
+  wish.request_bytes = draw_bytes(plan, random);
+  wish.response_bytes = draw_bytes(plan, random);
+  if (plan.has_metadata && wish.answer != Answer::error) wish.response_padding = draw_padding(plan, random);
+  if (plan.has_metadata) wish.request_padding = draw_padding(plan, random);
+  if (plan.has_deadlines) wish.timeout = draw_timeout(random);
+  wish.waits = plan.has_waits && random.chance(1, 3);
+  if (plan.has_cancels && random.chance(1, 5))
+    wish.cancel_after = random.chance(1, 10) ? Duration{} : nanos(random.between(1, random.chance(1, 2) ? 1'000'000 : 2'000'000'000));
+  if (!plan.has_strangers || !random.chance(1, 10)) return wish;
+  wish.target = random.chance(1, 2) ? Target::no_method : Target::no_service;
+  if (wish.target == Target::no_service) wish.service = "nobody";
+  return wish;
+}
+
+Wish Wish::plain(std::string service, Duration timeout, bool waits) {
+  Wish wish;
+  wish.service = std::move(service);
+  wish.request_bytes = 100;
+  wish.timeout = timeout;
+  wish.waits = waits;
+  return wish;
+}
+
+std::string Wish::path() const { return "/" + service + (target == Target::no_method ? "/Nothing" : "/Echo"); }
+
+bool Wish::ends_by_itself() const { return !hangs && !(target == Target::no_service && waits); }
+
+std::string service_name(int index) { return index == 0 ? "shop" : "shop." + std::to_string(index); }
+
+Code code_of(const Wish& wish, const Plan& plan) {
+  if (wish.target == Wish::Target::no_service) return Code::unavailable;
+  if (is_too_much(wish.request_padding)) return Code::resource_exhausted;
+  if (wish.target == Wish::Target::no_method) return Code::unimplemented;
+  if (wish.request_bytes > plan.message_bytes_max) return Code::resource_exhausted;
+  if (wish.answer == Wish::Answer::forget) return Code::internal;
+  if (wish.answer == Wish::Answer::error) return wish.error;
+  if (is_too_much(wish.response_padding)) return Code::resource_exhausted;
+  size_t response_bytes = wish.answer == Wish::Answer::echo ? wish.request_bytes : wish.response_bytes;
+  return response_bytes > plan.message_bytes_max ? Code::resource_exhausted : Code::ok;
+}
+
+Bytes request_message(uint64_t id, const Wish& wish) { return pattern(id * 2, wish.request_bytes); }
+
+Bytes response_message(uint64_t id, const Wish& wish) {
+  return wish.answer == Wish::Answer::echo ? request_message(id, wish) : pattern(id * 2 + 1, wish.response_bytes);
+}
+
+std::string error_message(uint64_t id, const Wish& wish) {
+  std::string text = "call " + std::to_string(id) + ": 100 % of \xc3\xa4\n";
+  return wish.error_bytes > text.size() ? text + std::string(wish.error_bytes - text.size(), '%') : text;
+}
+
+Metadata request_metadata(uint64_t id, const Wish& wish) {
+  Metadata metadata;
+  metadata.add("x-call", std::to_string(id));
+  metadata.add("x-raw-bin", pattern(id, id % 50).view());
+  add_padding(&metadata, wish.request_padding);
+  return metadata;
+}
+
+Metadata response_metadata(uint64_t id, const Wish& wish) {
+  Metadata metadata;
+  metadata.add("x-answers", std::to_string(id));
+  metadata.add("x-raw-bin", pattern(~id, id % 40).view());
+  add_padding(&metadata, wish.response_padding);
+  return metadata;
+}
+
+}  // namespace nebula::sim

@@ -1,0 +1,216 @@
+// sim/world.cc - what befalls processes, and the two phases.
+#include "sim/world.h"
+
+#include <algorithm>
+
+namespace nebula::sim {
+
+namespace {
+
+constexpr Duration drain_max = sec(10);
+constexpr Duration ample = sec(300);
+
+}  // namespace
+
+World::World(const Plan& plan, bool prints) : ground_(plan, prints), agenda_(ground_.loop) {}
+
+World::~World() = default;
+
+Outcome World::run() {
+  start();
+  suffer(ground_.plan.fault_phase);
+  heal();
+  prove();
+  end();
+  return outcome();
+}
+
+Outcome World::outcome() const {
+  return {ground_.ledger.violations(), ground_.trace.hash(), ground_.ledger.count(), ground_.ledger.count(Code::ok),
+          ground_.trace.elapsed()};
+}
+
+// ---- phases
+
+void World::start() {
+  for (int i = 0; i < ground_.plan.servers; i++) slots_.push_back({service_name(i % ground_.plan.services), nullptr});
+  for (Slot& slot : slots_) start_server(slot);
+  for (int i = 0; i < ground_.plan.clients; i++)
+    clients_.push_back(std::make_unique<ClientProcess>(ground_, client_generations_++));
+}
+
+void World::suffer(Duration length) {
+  // After a time of peace the faulty addresses are back.
+  if (std::exchange(is_healing_, false))
+    for (Slot& slot : slots_) slot.server->announce(false);
+  for (std::unique_ptr<ClientProcess>& client : clients_) client->work();
+  happen();
+  linger(length);
+}
+
+void World::heal() {
+  ground_.trace.note("heal", "");
+  is_healing_ = true;
+  agenda_.clear();
+  for (std::unique_ptr<ClientProcess>& client : clients_) client->rest();
+  for (Slot& slot : slots_) {
+    if (slot.server == nullptr)
+      start_server(slot);
+    else if (!slot.is_draining)
+      slot.server->announce(true);
+  }
+  linger(wish_max + drain_max + ground_.plan.settling());
+  check_answered();
+  for (std::unique_ptr<ClientProcess>& client : clients_) client->cancel_all();
+  linger(wish_max + ground_.plan.reach());
+  closed_.clear();
+  ground_.ledger.check_all_over();
+}
+
+// By now only those may be open that nothing but their caller would end.
+void World::check_answered() {
+  for (const auto& [id, call] : ground_.ledger.calls())
+    if (call.wish.ends_by_itself() || !call.deadline.is_never()) ground_.ledger.check_was_answered(call, "long after all faults stopped");
+}
+
+void World::prove() {
+  ground_.trace.note("prove", "");
+  std::vector<const Call*> patient = call_everywhere(ample, true);
+  linger(ground_.plan.settling());
+  expect_ok(patient);
+  std::vector<const Call*> brief = call_everywhere(sec(1), false);
+  linger(sec(1));
+  expect_ok(brief);
+}
+
+void World::end() {
+  ground_.trace.note("end", "");
+  agenda_.clear();
+  // Some calls are under way when it ends.
+  for (std::unique_ptr<ClientProcess>& client : clients_) {
+    Wish wish = Wish::plain(service_name(0), ample, false);
+    wish.hangs = ground_.random.chance(1, 2);
+    client->call(std::move(wish));
+  }
+  linger(us(ground_.random.between(0, 10)));
+  while (!clients_.empty() || !slots_.empty()) {
+    bool takes_client = slots_.empty() || (!clients_.empty() && ground_.random.chance(1, 2));
+    if (takes_client)
+      clients_.pop_back();
+    else
+      slots_.pop_back();
+    if (ground_.random.chance(1, 2)) linger(ground_.plan.reach());
+  }
+  linger(ground_.plan.registry_delay);  // the registry itself lives on, and has news for nobody
+  ground_.ledger.check_all_over();
+  if (ground_.loop.timer_count() + ground_.loop.post_count() > 0)
+    ground_.ledger.violation("all processes are gone, but " + std::to_string(ground_.loop.timer_count()) + " timers and " +
+                             std::to_string(ground_.loop.post_count()) + " posts are left");
+}
+
+std::vector<const Call*> World::call_everywhere(Duration timeout, bool waits) {
+  std::vector<const Call*> calls;
+  for (std::unique_ptr<ClientProcess>& client : clients_)
+    for (int i = 0; i < ground_.plan.services; i++)
+      for (int time = 0; time < 2 * ground_.plan.servers; time++)
+        calls.push_back(&client->call(Wish::plain(service_name(i), timeout, waits)));
+  return calls;
+}
+
+void World::expect_ok(const std::vector<const Call*>& calls) {
+  for (const Call* call : calls)
+    if (!call->has_ended() || call->code != Code::ok)
+      ground_.ledger.violation(*call, "had to succeed, for there are no faults any more, but " +
+                                          (call->has_ended() ? "ended with " + std::string(code_name(call->code)) : "has not ended"));
+}
+
+// ---- events
+
+void World::happen() {
+  agenda_.after(ground_.about(ground_.plan.event_pause), [this] {
+    strike();
+    happen();
+  });
+}
+
+void World::strike() {
+  const Plan& plan = ground_.plan;
+  std::vector<Event> events;
+  if (plan.kills_servers) events.push_back(&World::kill_server);
+  if (plan.drains_servers) events.push_back(&World::drain_server);
+  if (plan.closes_servers) events.push_back(&World::close_server);
+  if (plan.renews_leases) events.push_back(&World::renew_lease);
+  if (plan.kills_clients) events.push_back(&World::kill_client);
+  if (plan.drops_channels) events.push_back(&World::drop_channels);
+  if (!events.empty()) (this->*events[ground_.random.below(events.size())])();
+}
+
+void World::kill_server() {
+  Slot* slot = running_slot();
+  if (slot == nullptr) return;
+  std::string service = slot->service, id = slot->server->listed_id();
+  std::unique_ptr<Lease> lease = slot->server->die();
+  slot->server.reset();
+  bury(std::move(lease), service, id);
+  restart_later(*slot);
+}
+
+// The registry finds out later.
+void World::bury(std::unique_ptr<Lease> lease, const std::string& service, const std::string& id) {
+  if (lease == nullptr) return;
+  Duration lag = nanos(ground_.random.between(0, ground_.plan.registry_lag.ns));
+  agenda_.after(lag, [this, service, id, lease = std::move(lease)] { ground_.registry.kill(service, id); });
+}
+
+void World::drain_server() {
+  Slot* slot = running_slot();
+  if (slot == nullptr) return;
+  slot->is_draining = true;
+  Duration wait = nanos(ground_.random.between(0, drain_max.ns));
+  slot->server->drain(wait, [this, slot] {
+    slot->is_draining = false;
+    slot->server.reset();
+    restart_later(*slot);
+  });
+}
+
+void World::close_server() {
+  Slot* slot = running_slot();
+  if (slot == nullptr) return;
+  slot->server->close();
+  std::erase_if(closed_, [](const std::unique_ptr<ServerProcess>& server) { return server->is_idle(); });
+  closed_.push_back(std::move(slot->server));
+  restart_later(*slot);
+}
+
+void World::renew_lease() {
+  if (Slot* slot = running_slot(); slot != nullptr) slot->server->announce(false);
+}
+
+void World::kill_client() {
+  std::unique_ptr<ClientProcess>& client = clients_[ground_.random.below(clients_.size())];
+  client.reset();
+  client = std::make_unique<ClientProcess>(ground_, client_generations_++);
+  client->work();
+}
+
+void World::drop_channels() { clients_[ground_.random.below(clients_.size())]->drop_channels(); }
+
+World::Slot* World::running_slot() {
+  std::vector<Slot*> running;
+  for (Slot& slot : slots_)
+    if (slot.server != nullptr && !slot.is_draining) running.push_back(&slot);
+  return running.empty() ? nullptr : running[ground_.random.below(running.size())];
+}
+
+void World::start_server(Slot& slot) {
+  slot.server = std::make_unique<ServerProcess>(ground_, slot.service, instances_++);
+  slot.server->announce(is_healing_);
+}
+
+void World::restart_later(Slot& slot) {
+  if (is_healing_) return start_server(slot);
+  agenda_.after(nanos(ground_.random.between(0, ground_.plan.down_max.ns)), [this, &slot] { start_server(slot); });
+}
+
+}  // namespace nebula::sim
