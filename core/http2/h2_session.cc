@@ -248,7 +248,7 @@ H2Session::~H2Session() {
     if (arriving_.get() == stream)
       remove(stream);
     else
-      close(stream, unavailable("the connection was closed on this side"),
+      close(stream, unavailable("the connection to " + peer().address + " was given up"),
             stream->is_unsent() ? Fate::unsent : Fate::unknown);
   }
   nghttp2_session_del(raw_);

@@ -39,6 +39,7 @@ class HostRegistry final : public Registry, HostView::Listener, Watchers::Source
   Result<std::unique_ptr<Lease>> place(Record record);
   void withdraw(const std::string& name);
   void start_keeper();
+  void tell_of_no_keeper(const Status& why);
   Status ready();
   void look_soon();
   void restore();
@@ -52,6 +53,7 @@ class HostRegistry final : public Registry, HostView::Listener, Watchers::Source
   std::string alive_;                           // the keeper's file; empty without a keeper
   std::unique_ptr<Keeper> keeper_;
   bool has_tried_keeper_ = false;
+  bool has_told_of_no_keeper_ = false;
   bool will_look_ = false;
   Time restore_next_;
   std::unique_ptr<Timer> restore_timer_;
@@ -126,17 +128,16 @@ void HostRegistry::withdraw(const std::string& name) {
 void HostRegistry::start_keeper() {
   if (std::exchange(has_tried_keeper_, true)) return;
   std::string name = unique_name().append(alive_suffix);
-  view_.own(name);
   Result<std::unique_ptr<Keeper>> keeper = Keeper::start(view_.directory().path(), name);
-  if (keeper.ok()) {
-    keeper_ = std::move(*keeper);
-    alive_ = std::move(name);
-  } else {
-    view_.disown(name);
-    NEBULA_LOG(log_, info,
-               "host registry: without a keeper, the death of a process with a large heap shows late: " +
-                   keeper.status().text());
-  }
+  if (!keeper.ok()) return tell_of_no_keeper(keeper.status());
+  view_.own(name);
+  keeper_ = std::move(*keeper);
+  alive_ = std::move(name);
+}
+
+void HostRegistry::tell_of_no_keeper(const Status& why) {
+  if (std::exchange(has_told_of_no_keeper_, true)) return;
+  NEBULA_LOG(log_, info, "host registry: without a keeper, the death of a large process shows late: " + why.text());
 }
 
 Result<std::optional<Url>> HostRegistry::local_address(std::string_view id) {
@@ -169,6 +170,7 @@ void HostRegistry::look_soon() {
 }
 
 void HostRegistry::on_view(bool is_fresh) {
+  if (keeper_ != nullptr && keeper_->has_failed()) tell_of_no_keeper(keeper_->ready());
   if (view_.take_own_missing()) restore();
   watchers_.tell(*this, is_fresh);
 }
@@ -180,7 +182,7 @@ void HostRegistry::restore() {
   bool is_early = now < restore_next_;
   if (!is_early && ready().ok()) {
     restore_next_ = now + limits::registry_poll_interval;
-    if (keeper_ != nullptr && !keeper_->is_in_place()) {
+    if (keeper_ != nullptr && keeper_->is_missing()) {
       // The old one goes after the new one is there; it does not touch a file that is not its own.
       Result<std::unique_ptr<Keeper>> keeper = Keeper::start(view_.directory().path(), alive_);
       if (keeper.ok()) keeper_ = std::move(*keeper);
@@ -202,6 +204,7 @@ void HostRegistry::restore() {
 Snapshot HostRegistry::snapshot(std::string_view service) {
   Status named = check_service_name(service);
   Snapshot snapshot = make_snapshot(view_.endpoints(service), service, view_.services());
+  snapshot.died = view_.died();
   snapshot.trouble = named.ok() ? view_.trouble() : named;
   return snapshot;
 }

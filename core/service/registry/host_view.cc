@@ -114,6 +114,9 @@ void HostView::on_events(std::vector<DirectoryEvent> events) {
         break;
       case DirectoryEvent::closed:
         rechecks_.erase(event.name);
+        // Its owner is dead: whoever withdraws removes the record before he closes it. Another watcher may have tidied.
+        if (auto listed = records_.find(event.name); listed != records_.end() && directory_->probe(event.name) == Life::gone)
+          unlist(listed);
         if (Life life = check(event.name); life == Life::alive || life == Life::unknown) check_again(event.name);
         break;
       case DirectoryEvent::ended: watch_.reset(); [[fallthrough]];
@@ -215,7 +218,8 @@ void HostView::bury(const std::string& name, const Record& record) {
   Grave& grave = graves_[record.alive.empty() ? name : record.alive];
   grave.alive = record.alive;
   grave.records[name] = sockets_of(record);
-  forget(name);
+  if (auto listed = records_.find(name); listed != records_.end()) unlist(listed);
+  complained_.erase(name);
   if (!record.alive.empty()) bury_all(record.alive);
 }
 
@@ -224,14 +228,17 @@ void HostView::bury_all(const std::string& alive) {
   Grave& grave = graves_[alive];
   grave.alive = alive;
   for (auto at = records_.begin(); at != records_.end();) {
-    if (at->second.alive != alive) {
-      ++at;
-      continue;
-    }
-    grave.records[at->first] = sockets_of(at->second);
-    at = records_.erase(at);
-    changed_ = true;
+    auto each = at++;
+    if (each->second.alive != alive) continue;
+    grave.records[each->first] = sockets_of(each->second);
+    unlist(each);
   }
+}
+
+void HostView::unlist(std::map<std::string, Record>::iterator dead) {
+  died_.add(dead->second.endpoint.id);
+  records_.erase(dead);
+  changed_ = true;
 }
 
 // Not before everybody here knows of the death: removing files is slower than telling.

@@ -18,6 +18,7 @@
 #include "loop/files_watch.h"
 #include "service/registry/host_place.h"
 #include "service/registry/record.h"
+#include "service/registry/watchers.h"
 
 namespace nebula {
 
@@ -45,6 +46,8 @@ class HostView final : DirectoryWatch::Owner {
   const Status& trouble() const { return trouble_; }
   EndpointList endpoints(std::string_view service) const;
   std::vector<std::string> services() const;
+  // The instances that died of late, as against those that were withdrawn.
+  const std::vector<std::string>& died() const { return died_.ids(); }
 
   // This process's own files are listed, but never probed or tidied.
   void own(const std::string& name) { own_.insert(name); }
@@ -78,6 +81,7 @@ class HostView final : DirectoryWatch::Owner {
   void forget(const std::string& name);
   void complain(const std::string& name, std::string_view why);
 
+  void unlist(std::map<std::string, Record>::iterator dead);
   void bury(const std::string& name, const Record& record);
   void bury_all(const std::string& alive);
   void tidy_soon();
@@ -95,6 +99,7 @@ class HostView final : DirectoryWatch::Owner {
   Status trouble_;
   std::unique_ptr<Timer> trouble_timer_;
 
+  DiedList died_;
   std::map<std::string, Record> records_;  // of the living, by file
   std::map<std::string, Life> alive_;      // what was found out during one look or batch of events
   std::map<std::string, Recheck> rechecks_;

@@ -40,6 +40,7 @@ void MemRegistry::announce(std::string_view service, Endpoint self, Done<std::un
 
 bool MemRegistry::kill(std::string_view service, std::string_view id) {
   if (instances_.erase(Key(service, id)) == 0) return false;
+  died_.add(std::string(id));
   tell_soon();
   return true;
 }
@@ -84,6 +85,7 @@ Snapshot MemRegistry::snapshot(std::string_view service) {
     if (names.empty() || names.back() != key.first) names.push_back(key.first);
   }
   Snapshot snapshot = make_snapshot(std::move(endpoints), service, names);
+  snapshot.died = died_.ids();
   snapshot.trouble = check_service_name(service);
   return snapshot;
 }

@@ -55,6 +55,7 @@ class MemRegistry final : public Registry, Watchers::Source {
   bool will_tell_ = false;
   std::unique_ptr<Timer> timer_;
   Watchers watchers_;
+  DiedList died_;
   Anchor<MemRegistry> anchor_{*this};
 };
 

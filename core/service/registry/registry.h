@@ -28,6 +28,7 @@ using EndpointList = std::vector<Endpoint>;
 
 struct Snapshot {
   std::shared_ptr<const EndpointList> endpoints;  // never null
+  std::vector<std::string> died;                  // ids that ended without withdrawing: what they hold open is void
   std::vector<std::string> similar;               // when empty: announced names that look like the one asked for
   Status trouble;                                 // the registry itself is in trouble: say so when a call fails
 };

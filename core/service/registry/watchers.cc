@@ -58,6 +58,11 @@ void Watchers::tell(Source& source, bool is_fresh) {
   }
 }
 
+void DiedList::add(const std::string& id) {
+  if (ids_.size() == count_max) ids_.erase(ids_.begin());
+  ids_.push_back(id);
+}
+
 Snapshot make_snapshot(EndpointList endpoints, std::string_view service, const std::vector<std::string>& names) {
   Snapshot snapshot;
   if (endpoints.empty()) snapshot.similar = similar_names(service, names);

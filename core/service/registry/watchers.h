@@ -46,6 +46,17 @@ class Watchers {
   Anchor<Watchers> anchor_{*this};
 };
 
+// The instances that died of late. Only so many: after a while nobody holds a connection to them any more.
+class DiedList {
+ public:
+  void add(const std::string& id);
+  const std::vector<std::string>& ids() const { return ids_; }
+
+ private:
+  static constexpr size_t count_max = 64;
+  std::vector<std::string> ids_;
+};
+
 // The endpoints are the caller's; `similar` is filled from `names` when there are none.
 Snapshot make_snapshot(EndpointList endpoints, std::string_view service, const std::vector<std::string>& names);
 

@@ -920,7 +920,7 @@ Test(h2_session, ends_its_streams_when_it_is_destroyed) {
     wire.settle();
     (is_client ? wire.client : wire.server).session.reset();
     const StreamEnd& stream = is_client ? *first : *wire.server.streams[0];
-    cr_assert(stream.end() == "UNAVAILABLE: the connection was closed on this side");
+    cr_assert(stream.end().ends_with(" was given up"));
     if (is_client) cr_assert(third->closed && second->closed);
     cr_assert_eq((is_client ? wire.client : wire.server).closes, 0, "no event of its own follows");
     wire.settle();
