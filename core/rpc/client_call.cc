@@ -165,8 +165,8 @@ Status start_client_call(Loop& loop, Session& session, std::string_view authorit
     refusal.status = resource_exhausted("metadata of " + std::to_string(head.list_size()) + " bytes is over the " +
                                         std::to_string(most) + " that the peer takes");
     refusal.fate = Fate::unsent;
-    Reply answered = std::move(reply);
-    answered(std::move(refusal));
+    // In a later step: whoever places calls must not find itself destroyed by the answer to one.
+    loop.later([answered = std::move(reply), refusal = std::move(refusal)]() mutable { answered(std::move(refusal)); });
     return {};
   }
   std::unique_ptr<ClientCall> call = std::make_unique<ClientCall>(loop, message_bytes_max);
