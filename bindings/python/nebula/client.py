@@ -38,9 +38,13 @@ class _Request(NamedTuple):
     path: str
     data: bytes
     flags: int
-    decode: Callable[[bytes, int], Any]  # of the reply's bytes and flags
+    decode: Callable[[bytes], Any]  # the answer's bytes
     timeout_us: int
     metadata: Optional[bytes]
+
+
+# What a call that has ended comes to: its value, or all of it.
+Outcome = Callable[[_Request, engine.Pending], Any]
 
 
 class Channel:
@@ -98,9 +102,7 @@ class Channel:
         Raises nebula.Error when the call fails, INTERNAL when its answer is malformed.
         """
         request = self._request(path, message, response, timeout, metadata, wait_for_ready, idempotent)
-        if self._is_aio(mode):
-            return self._value_aio(request)
-        return _value(request, self._run_sync(request, 0))
+        return self._run_aio(request, _value) if self._is_aio(mode) else self._run_sync(request, _value)
 
     def exchange(
         self,
@@ -116,9 +118,8 @@ class Channel:
     ) -> Any:
         """The same as `call`, but returns a nebula.Reply: the answer with its metadata."""
         request = self._request(path, message, response, timeout, metadata, wait_for_ready, idempotent)
-        if self._is_aio(mode):
-            return self._reply_aio(request)
-        return _reply(request, self._run_sync(request, _nebula.WANT_HEADERS))
+        request = request._replace(flags=request.flags | _nebula.WANT_HEADERS)
+        return self._run_aio(request, _reply) if self._is_aio(mode) else self._run_sync(request, _reply)
 
     def close(self) -> None:
         """Drops the connections; calls that run end with CANCELLED. Harmless when repeated."""
@@ -180,28 +181,28 @@ class Channel:
             flags |= _nebula.IDEMPOTENT
         return _Request(path, data, flags, decode, _microseconds(timeout), pack(metadata))
 
-    def _start(self, port: engine.Port, request: _Request, flags: int, pending: engine.Pending) -> None:
+    def _start(self, port: engine.Port, request: _Request, pending: engine.Pending) -> None:
         method = self._link(port).method(request.path)
-        port.start(method, request.timeout_us, request.metadata, request.data, request.flags | flags, pending)
+        port.start(method, request.timeout_us, request.metadata, request.data, request.flags, pending)
 
-    def _run_sync(self, request: _Request, flags: int) -> engine.Pending:
+    def _run_sync(self, request: _Request, outcome: Outcome) -> Any:
         port = engine.thread_port()
         pending = engine.Pending()
-        self._start(port, request, flags, pending)
+        self._start(port, request, pending)
         try:
             port.wait(pending)
         finally:
             if not pending.ended:  # Ctrl-C
                 port.abandon(pending)
                 port.flush()
-        return pending
+        return outcome(request, pending)
 
-    async def _run_aio(self, request: _Request, flags: int) -> engine.Pending:
+    async def _run_aio(self, request: _Request, outcome: Outcome) -> Any:
         loop = asyncio.get_running_loop()
         port = engine.loop_port(loop)
         ended: asyncio.Future[None] = loop.create_future()
         pending = engine.Pending(functools.partial(engine.settle, ended))
-        self._start(port, request, flags, pending)
+        self._start(port, request, pending)
         port.flush_soon()
         try:
             await ended
@@ -209,13 +210,7 @@ class Channel:
             if not pending.ended:  # the task was cancelled
                 port.abandon(pending)
                 port.flush_soon()
-        return pending
-
-    async def _value_aio(self, request: _Request) -> Any:
-        return _value(request, await self._run_aio(request, 0))
-
-    async def _reply_aio(self, request: _Request) -> Reply:
-        return _reply(request, await self._run_aio(request, _nebula.WANT_HEADERS))
+        return outcome(request, pending)
 
 
 class ServiceClient:
@@ -343,28 +338,22 @@ def _microseconds(timeout: Optional[float]) -> int:
     return max(1, int(min(timeout, 3.2e9) * 1e6))
 
 
-def _encoded(path: str, message: Any, response: Any) -> tuple[bytes, int, Callable[[bytes, int], Any]]:
+def _encoded(path: str, message: Any, response: Any) -> tuple[bytes, int, Callable[[bytes], Any]]:
     """The request's bytes and flags, and how to read the answer."""
+    if message is None:
+        message = {}
+    if isinstance(message, dict) and response is None:
+        return codec.dumps(message), _nebula.JSON, codec.loads
     if isinstance(message, (bytes, bytearray, memoryview)):
         if response is not None:
-            return bytes(message), 0, lambda data, flags: codec.message_from_bytes(response, data)
-        return bytes(message), 0, lambda data, flags: data
+            return bytes(message), 0, lambda data: codec.message_from_bytes(response, data)
+        return bytes(message), 0, lambda data: data
     if codec.is_message_class(type(message)):
         answer = response if response is not None else codec.reply_class(message, path)
-        return message.SerializeToString(), _nebula.PROTO, lambda data, flags: codec.message_from_bytes(answer, data)
+        return message.SerializeToString(), _nebula.PROTO, lambda data: codec.message_from_bytes(answer, data)
     if response is not None:
-        return _json(message), _nebula.JSON, lambda data, flags: codec.message_from_json(response, data)
-    return _json(message), _nebula.JSON, _from_json
-
-
-def _json(message: Any) -> bytes:
-    return codec.dumps({} if message is None else message)
-
-
-def _from_json(data: bytes, flags: int) -> Any:
-    if flags & _nebula.PROTO:
-        raise codec.Malformed("it is protobuf, not JSON")
-    return codec.loads(data)
+        return codec.dumps(message), _nebula.JSON, lambda data: codec.message_from_json(response, data)
+    return codec.dumps(message), _nebula.JSON, codec.loads
 
 
 def _value(request: _Request, ended: engine.Pending) -> Any:
@@ -374,7 +363,7 @@ def _value(request: _Request, ended: engine.Pending) -> Any:
     try:
         if ended.data is None:
             raise codec.Malformed("there is no message")
-        return request.decode(ended.data, ended.flags)
+        return request.decode(ended.data)
     except codec.Malformed as error:
         name = request.path[1:].replace("/", ".")
         raise Error(Code.INTERNAL, f"{name}: malformed answer: {error}", unpack(ended.trailers)) from None

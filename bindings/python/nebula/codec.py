@@ -24,7 +24,7 @@ def _reject(constant: str) -> Any:
 def loads(data: bytes) -> Any:
     """The value of a JSON text in UTF-8. Raises Malformed."""
     try:
-        return json.loads(data.decode("utf-8"), parse_constant=_reject)
+        return _decode(data.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise Malformed(f"not UTF-8 at byte {error.start}") from None
     except RecursionError:
@@ -36,8 +36,7 @@ def loads(data: bytes) -> Any:
 def dumps(value: Any) -> bytes:
     """Compact JSON in UTF-8; dataclasses become objects and bytes base64. Raises TypeError or ValueError."""
     try:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_plain)
-        return text.encode("utf-8")
+        return _encode(value).encode("utf-8")
     except RecursionError:
         raise ValueError("nested too deeply") from None
 
@@ -48,6 +47,11 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (bytes, bytearray)):
         return base64.b64encode(value).decode("ascii")
     raise TypeError(f"a {type(value).__name__} has no form in JSON")
+
+
+# Made once: json.loads and json.dumps with options make theirs anew for each message.
+_decode = json.JSONDecoder(parse_constant=_reject).decode
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_plain).encode
 
 
 def codec_name(flags: int, metadata: bytes) -> Optional[str]:

@@ -40,11 +40,10 @@ class Calls(Protocol):
 class Pending:
     """One call of ours that is under way. `done` runs when it has ended."""
 
-    __slots__ = ("call", "flags", "status", "data", "trailers", "headers", "ended", "done")
+    __slots__ = ("call", "status", "data", "trailers", "headers", "ended", "done")
 
     def __init__(self, done: Optional[Callable[[], None]] = None) -> None:
         self.call = 0
-        self.flags = 0
         self.status = 0
         self.data: Optional[bytes] = None
         self.trailers = b""
@@ -119,7 +118,7 @@ class Port:
         if kind == _nebula.EV_FINISHED:
             pending = self.pending.pop(tag, None)
             if pending is not None:
-                pending.flags, pending.status, pending.data, pending.trailers = flags, status, data, metadata
+                pending.status, pending.data, pending.trailers = status, data, metadata
                 pending.ended = True
                 if pending.done is not None:
                     pending.done()
@@ -187,7 +186,7 @@ class LoopPort(Port):
     def flush_soon(self) -> None:
         """Sends what was submitted, once for all of this turn of the loop."""
         self._dirty = True
-        if not self._due:
+        if not self._due and not self.loop.is_closed():
             self._due = True
             self.loop.call_soon(self._turn)
 

@@ -311,9 +311,8 @@ class Server:
 
     def _submitted(self) -> None:
         # From another thread the engine itself wakes the loop.
-        port = self._port
-        if port is not None and threading.get_ident() == port.thread and not port.loop.is_closed():
-            port.flush_soon()
+        if self._port is not None and threading.get_ident() == self._port.thread:
+            self._port.flush_soon()
 
 
 def serve(

@@ -267,7 +267,7 @@ def test_several_services_run_in_one_process(program):
         a, b = nebula.Service("several-a"), nebula.Service("several-b")
         a.rpc(lambda: "a", name="who")
         b.rpc(lambda: "b", name="who")
-        nebula.run(a, b)
+        nebula.run(a, b, drain_timeout=0.1)
     """
     both = program(source)
     assert both.line().startswith("several-a  (python)  ready") and both.line().startswith("several-b  (python)  ready")

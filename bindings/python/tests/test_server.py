@@ -553,7 +553,7 @@ def test_handlers_may_use_timeouts_tasks_and_calls_in_their_first_step():
         assert await client.deep(url=server.urls[0], depth=5) == 6
         assert await client.deep_sync(url=server.urls[0], depth=3) == 4
 
-    served(app, use, workers=8)
+    served(app, use, workers=8, drain_timeout=0.1)
 
 
 def test_worker_threads_are_bounded_and_all_calls_end():
