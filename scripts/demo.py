@@ -79,7 +79,8 @@ def client(*command):
                           stderr=subprocess.PIPE, text=True, timeout=STEP_S)
     lines = done.stdout.splitlines()
     match = re.fullmatch(r"(\w+)  (.*)  ([\d.]+) ms", lines[-1]) if lines else None
-    require(match, f"{pathlib.Path(command[-2 if len(command) > 1 else 0]).name} said: {(done.stdout + done.stderr).strip() or 'nothing'}")
+    program = next(part.name for part in reversed(command) if isinstance(part, pathlib.Path))
+    require(match, f"{program} ended with {done.returncode} and said: {(done.stdout + done.stderr).strip() or 'nothing'}")
     return done.returncode, match.group(1), match.group(2), float(match.group(3))
 
 
