@@ -72,6 +72,15 @@ void Node::use(std::unique_ptr<Conn> conn) {
   update_usable();
 }
 
+void Node::reconnect(Status why) {
+  Time now = env_.loop.now();
+  if (now < reconnect_after_) return back_off(std::move(why));
+  reconnect_after_ = now + limits::backoff_first;
+  state_ = State::idle;
+  connect();
+  update_usable();
+}
+
 void Node::back_off(Status why) {
   NEBULA_LOG(env_.log, debug, "instance " + endpoint.id + ": " + std::string(why.message()));
   state_ = State::waiting;
@@ -96,15 +105,15 @@ Status Node::call(std::string_view authority, size_t message_bytes_max, Request&
 
 void Node::on_link_draining(Link* link) {
   if (link != link_.get()) return;
+  Status why = unavailable(link->session().peer().address + " is draining");
   leaving_.push_back(std::move(link_));
-  state_ = State::idle;
-  if (!retired_) connect();
-  update_usable();
+  if (!retired_) reconnect(std::move(why));
 }
 
 void Node::on_link_closed(Link* link, const Status& why) {
   bool was_current = link == link_.get();
   bool has_spoken = link->has_spoken();
+  std::string address = link->session().peer().address;
   drop(link);
   if (retired_) {
     if (link_ == nullptr && leaving_.empty()) {
@@ -115,13 +124,10 @@ void Node::on_link_closed(Link* link, const Status& why) {
   }
   if (!was_current) return;
   NEBULA_LOG(env_.log, debug, "instance " + endpoint.id + ": " + std::string(why.message()));
-  // A connection that worked is dialled anew at once; one that died before it spoke HTTP/2 waits its turn.
-  state_ = State::idle;
   if (has_spoken)
-    connect();
+    reconnect(why.ok() ? unavailable("the connection to " + address + " was closed") : why);
   else
     back_off(why.ok() ? unavailable("the connection ended before it was used") : why);
-  update_usable();
 }
 
 // A session is not destroyed inside its own event.

@@ -48,6 +48,9 @@ class Node final : public NodeState {
 
   void dial(size_t url_index, std::string failures);
   void use(std::unique_ptr<Conn> conn);
+  // A connection that worked is dialled anew at once; one that died before it spoke HTTP/2 waits its turn, and so does
+  // a peer that greets and hangs up again and again.
+  void reconnect(Status why);
   void back_off(Status why);
   void on_link_draining(Link* link);
   void on_link_closed(Link* link, const Status& why);
@@ -59,6 +62,7 @@ class Node final : public NodeState {
   State state_ = State::idle;
   Status trouble_;
   Duration backoff_ = limits::backoff_first;
+  Time reconnect_after_;                        // before, even a connection that worked waits its turn
   std::unique_ptr<Timer> retry_timer_;
   std::unique_ptr<Link> link_;                  // the connection for new calls
   std::vector<std::unique_ptr<Link>> leaving_;  // told to go away (GOAWAY), finishing their calls
