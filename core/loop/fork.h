@@ -2,7 +2,7 @@
 //
 // A child that inherits a listening socket, a connection or a held lock keeps a corpse alive: its peers never see the
 // end, and its name stays listed. So each such descriptor is registered here, and the child closes it before anything
-// of its own runs. It closes the raw number only: to unlock, or to take it out of epoll, would undo it in the parent too.
+// of its own runs. It closes the raw number only: to unlock, or to take it out of epoll, would undo it in the parent.
 // Process-wide, since fork is; safe from any thread.
 #pragma once
 
@@ -17,8 +17,8 @@ void keep_in_child(int fd);  // before the descriptor is closed or given away; a
 // Grows in each child. What remembers an older one belongs to an ancestor and must be left alone.
 uint64_t fork_generation();
 
-// A descriptor with one owner, closed at the end and in a fork child. The child's copy of the object closes nothing: the
-// number may be a stranger's by then.
+// A descriptor with one owner, closed at the end and in a fork child. The child's copy of the object closes nothing:
+// the number may be a stranger's by then.
 class Fd {
  public:
   Fd() = default;

@@ -1,7 +1,7 @@
 // loop/mailbox.h - many writers, one reader.
 //
-// The reader says when it runs (enter) and when it is about to sleep (leave). A writer makes a system call only when the
-// reader sleeps. uv_async would do nearly the same, but its first step is a plain read that the processor may do too
+// The reader says when it runs (enter) and when it is about to sleep (leave). A writer makes a system call only when
+// the reader sleeps. uv_async would do nearly the same, but its first step is a plain read that the processor may do too
 // early: it was seen to lose a wake-up in 4 of 18 million.
 #pragma once
 

@@ -246,8 +246,8 @@ class Mem final : public Transport {
         if (door->listener != nullptr) door->listener->accept(std::move(theirs));
       });
     });
-    if (!found) return answers_.later(unavailable("dial " + address + ": nobody listens at " + address), std::move(done));
-    answers_.later(std::move(ours), std::move(done));
+    Status nobody = unavailable("dial " + address + ": nobody listens at " + address);
+    answers_.later(found ? Answers::DialResult(std::move(ours)) : std::move(nobody), std::move(done));
   }
 
  private:

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 
 #include "base/limits.h"
 #include "loop/anchor.h"
@@ -25,7 +26,8 @@ constexpr Duration full_backlog_wait = ms(5);
 class SocketDials::Dial {
  public:
   Dial(SocketDials& owner, const Url& to, DialDone done)
-      : owner_(owner), loop_(owner.loop_), to_(to), done_(std::move(done)), deadline_(loop_.now() + limits::connect_timeout) {}
+      : owner_(owner), loop_(owner.loop_), to_(to), done_(std::move(done)),
+        deadline_(loop_.now() + limits::connect_timeout) {}
 
   DialDone take_done() { return std::move(done_); }
   const Url& to() const { return to_; }
@@ -114,7 +116,7 @@ void SocketDials::Dial::on_looked_up(uv_getaddrinfo_t* request, int error, addri
   for (addrinfo* entry = found; entry != nullptr; entry = entry->ai_next) {
     SocketAddress address;
     address.size = entry->ai_addrlen;
-    std::copy_n(reinterpret_cast<const char*>(entry->ai_addr), entry->ai_addrlen, reinterpret_cast<char*>(address.get()));
+    std::memcpy(address.get(), entry->ai_addr, entry->ai_addrlen);
     addresses.push_back(address);
   }
   uv_freeaddrinfo(found);

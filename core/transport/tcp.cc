@@ -21,13 +21,15 @@ namespace {
 
 constexpr std::string_view usage = "tcp://host:port";
 
-bool set(int fd, int level, int option, int value) { return ::setsockopt(fd, level, option, &value, sizeof value) == 0; }
+bool set(int fd, int level, int option, int value) {
+  return ::setsockopt(fd, level, option, &value, sizeof value) == 0;
+}
 
 Status no_port(const std::string& what) { return invalid_argument(what + ": no port; write " + std::string(usage)); }
 
 Status taken(const std::string& what, uint16_t port) {
-  return already_exists(what + ": the address is taken; take another port (0: a free one), or find and stop who has it: " +
-                        "ss -ltnp 'sport = :" + std::to_string(port) + "'");
+  return already_exists(what + ": the address is taken; take another port (0: a free one), or find and stop who has " +
+                        "it: ss -ltnp 'sport = :" + std::to_string(port) + "'");
 }
 
 class Tcp final : public Transport {
@@ -40,7 +42,8 @@ class Tcp final : public Transport {
     bool is_any = at.host.empty() || at.host == "*";
     std::string host = is_any ? "::" : at.host == "localhost" ? "127.0.0.1" : at.host;
     std::optional<SocketAddress> address = SocketAddress::numeric(host, *at.port);
-    if (!address) return invalid_argument(what + ": listen on an address of this machine, as 127.0.0.1, or on * for all");
+    if (!address)
+      return invalid_argument(what + ": listen on an address of this machine, as 127.0.0.1, or on * for all");
     Result<Fd> socket = open(*address, at, what);
     // A machine without IPv6 has all its addresses under 0.0.0.0.
     if (is_any && !socket.ok() && socket.status().code() != Code::already_exists)

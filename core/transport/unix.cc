@@ -53,7 +53,8 @@ class Unix final : public Transport {
       error = bind(socket, address);
     }
     if (error == EADDRINUSE)
-      return already_exists(what + ": the path is taken; take another, or find and stop who has it: ss -lxp src " + at.path);
+      return already_exists(what + ": the path is taken; take another, or find and stop who has it: ss -lxp src " +
+                            at.path);
     if (error != 0 || ::listen(socket.get(), SOMAXCONN) != 0) return listen_error(what, error != 0 ? error : errno);
     return SocketListener::make(loop_, log_, std::move(socket), at, std::move(on_conn));
   }

@@ -286,7 +286,12 @@ Test(uv_loop, shows_a_watch_that_was_started_inside_a_turn) {
   int calls = 0;
   std::unique_ptr<FdWatch> watch;
   // By a timer, since those run when libuv has had its turn.
-  std::unique_ptr<Timer> timer = loop->after({}, [&] { watch = loop->watch(pipe.fds[0], [&] { calls++; pipe.take(); }); });
+  std::unique_ptr<Timer> timer = loop->after({}, [&] {
+    watch = loop->watch(pipe.fds[0], [&] {
+      calls++;
+      pipe.take();
+    });
+  });
   loop->run_once({});
   cr_assert_not_null(watch);
   cr_assert(not readable(*loop));

@@ -141,7 +141,8 @@ Test(fault, stops_reading_while_paused) {
   connect_badly(world, pair, "&delay_max_us=100");
   pair.client->conn->pause(true);
   std::string big = text(4 << 20);
-  for (size_t from = 0; from < big.size(); from += 1 << 16) pair.server->write(std::string_view(big).substr(from, 1 << 16));
+  for (size_t from = 0; from < big.size(); from += 1 << 16)
+    pair.server->write(std::string_view(big).substr(from, 1 << 16));
   cr_assert(world.loop.run_until_idle(10000));
   cr_assert(pair.client->received.empty());
   cr_assert_gt(pair.server->conn->unsent(), 3u << 20);
@@ -167,14 +168,16 @@ Test(fault, may_be_destroyed_inside_each_of_its_events) {
 
 Test(fault, says_what_is_wrong_with_its_address) {
   SimWorld world;
-  cr_assert_eq(world.network.listen(url("fault:?split=1"), [](std::unique_ptr<Conn>) {}).status().code(), Code::invalid_argument);
+  cr_assert_eq(world.network.listen(url("fault:?split=1"), [](std::unique_ptr<Conn>) {}).status().code(),
+               Code::invalid_argument);
   std::optional<Status> answer;
   for (const char* bad : {"fault:?inner=mem%3Aa&split=x", "fault:?inner=nothing", "fault:"}) {
     world.network.dial(url(bad), [&](Result<std::unique_ptr<Conn>> conn) { answer = conn.status(); });
     cr_assert(world.loop.run_until_idle(10));
     cr_assert_eq(answer->code(), Code::invalid_argument, "%s", bad);
   }
-  world.network.dial(url("fault:?inner=mem%3Anobody"), [&](Result<std::unique_ptr<Conn>> conn) { answer = conn.status(); });
+  world.network.dial(url("fault:?inner=mem%3Anobody"),
+                     [&](Result<std::unique_ptr<Conn>> conn) { answer = conn.status(); });
   cr_assert(world.loop.run_until_idle(10));
   cr_assert_eq(answer->code(), Code::unavailable);
 }

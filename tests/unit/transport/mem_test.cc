@@ -46,7 +46,8 @@ Test(mem, answers_dials_in_a_later_step) {
 Test(mem, refuses_a_taken_name_unless_it_is_shared) {
   SimWorld world;
   int accepted[2] = {0, 0};
-  Result<std::unique_ptr<Listener>> first = world.network.listen(url("mem:a"), [&](std::unique_ptr<Conn>) { accepted[0]++; });
+  Result<std::unique_ptr<Listener>> first =
+      world.network.listen(url("mem:a"), [&](std::unique_ptr<Conn>) { accepted[0]++; });
   cr_assert_eq(world.network.listen(url("mem:a"), [](std::unique_ptr<Conn>) {}).status().text(),
                "ALREADY_EXISTS: listen mem:a: the name is taken");
   Result<std::unique_ptr<Listener>> second =
@@ -176,7 +177,8 @@ Test(mem, crosses_threads_and_survives_the_end_of_a_loop) {
   RealWorld world;
   Network network(world.loop, world.log, world.random, transports(), hub);
   std::unique_ptr<End> end;
-  network.dial(url("mem:echo"), [&](Result<std::unique_ptr<Conn>> conn) { end = std::make_unique<End>(std::move(*conn)); });
+  network.dial(url("mem:echo"),
+               [&](Result<std::unique_ptr<Conn>> conn) { end = std::make_unique<End>(std::move(*conn)); });
   cr_assert(world.run_until([&] { return end != nullptr; }));
   std::string big(1 << 20, 'x');
   end->write(big);
@@ -192,7 +194,8 @@ Test(network, names_what_it_knows_when_a_scheme_is_unknown) {
   SimWorld world;
   Status status = world.network.listen(url("quic://x:1"), [](std::unique_ptr<Conn>) {}).status();
   cr_assert_eq(status.code(), Code::invalid_argument);
-  cr_assert(status.message().find("unknown scheme \"quic\"; known: mem:name, tcp://host:port") != std::string_view::npos);
+  cr_assert(status.message().find("unknown scheme \"quic\"; known: mem:name, tcp://host:port") !=
+            std::string_view::npos);
 }
 
 Test(network, has_no_sockets_in_a_simulation) {

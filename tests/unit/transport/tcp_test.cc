@@ -163,7 +163,8 @@ Test(tcp, drains_a_big_write_to_a_slow_reader) {
   std::string big(size, 'x');
   for (size_t i = 0; i < size; i += 4096) big[i] = static_cast<char>('a' + i / 4096 % 26);
   pair.server->conn->pause(true);
-  for (size_t from = 0; from < size; from += 64u << 10) pair.client->write(std::string_view(big).substr(from, 64u << 10));
+  for (size_t from = 0; from < size; from += 64u << 10)
+    pair.client->write(std::string_view(big).substr(from, 64u << 10));
   cr_assert_eq(pair.client->conn->unsent(), size);
   world.run_turns(20);
   cr_assert_gt(pair.client->conn->unsent(), 0);
@@ -234,8 +235,7 @@ Test(tcp, refuses_a_taken_port) {
 Test(tcp, shares_a_port_with_the_other_loops_of_its_process) {
   RealWorld one, other;
   int accepted[2] = {0, 0};
-  Result<std::unique_ptr<Listener>> first =
-      one.network.listen(any_port, [&](std::unique_ptr<Conn>) { accepted[0]++; });
+  Result<std::unique_ptr<Listener>> first = one.network.listen(any_port, [&](std::unique_ptr<Conn>) { accepted[0]++; });
   Url shared = (*first)->url();
   shared.query.emplace_back("share", "1");
   Result<std::unique_ptr<Listener>> second =
@@ -263,15 +263,17 @@ Test(tcp, listens_on_all_addresses) {
   for (const char* host : {"", "*"}) {
     RealWorld world;
     Pair pair;
-    Result<std::unique_ptr<Listener>> listener = world.network.listen(
-        url(std::string("tcp://") + host + ":0"),
-        [&](std::unique_ptr<Conn> conn) { pair.server = std::make_unique<End>(std::move(conn)); });
+    Result<std::unique_ptr<Listener>> listener =
+        world.network.listen(url(std::string("tcp://") + host + ":0"),
+                             [&](std::unique_ptr<Conn> conn) { pair.server = std::make_unique<End>(std::move(conn)); });
     cr_assert(listener.ok());
     Url to = url("tcp://127.0.0.1:0");
     to.port = (*listener)->url().port;
-    world.network.dial(to, [&](Result<std::unique_ptr<Conn>> conn) { pair.client = std::make_unique<End>(std::move(*conn)); });
+    world.network.dial(
+        to, [&](Result<std::unique_ptr<Conn>> conn) { pair.client = std::make_unique<End>(std::move(*conn)); });
     cr_assert(world.run_until([&] { return pair.is_up(); }));
-    cr_assert(pair.server->conn->peer().address.starts_with("tcp://127.0.0.1:"), "an IPv4 client is known by its IPv4 address");
+    cr_assert(pair.server->conn->peer().address.starts_with("tcp://127.0.0.1:"),
+              "an IPv4 client is known by its IPv4 address");
   }
 }
 
@@ -302,7 +304,8 @@ Test(tcp, says_that_a_name_is_not_known) {
 
 Test(tcp, says_what_an_address_lacks) {
   RealWorld world;
-  cr_assert_eq(dial_error(world, url("tcp://localhost")).text(), "INVALID_ARGUMENT: dial tcp://localhost: no port; write tcp://host:port");
+  cr_assert_eq(dial_error(world, url("tcp://localhost")).text(),
+               "INVALID_ARGUMENT: dial tcp://localhost: no port; write tcp://host:port");
   cr_assert_eq(dial_error(world, url("tcp://:80")).code(), Code::invalid_argument);
   cr_assert_eq(listen(world, url("tcp://127.0.0.1")).status().code(), Code::invalid_argument);
   cr_assert_eq(listen(world, url("tcp://some.name:80")).status().code(), Code::invalid_argument);
@@ -325,7 +328,8 @@ Test(tcp, gives_up_dials_when_it_goes) {
 Test(tcp, rests_while_there_are_no_descriptors) {
   RealWorld world;
   int accepted = 0;
-  Result<std::unique_ptr<Listener>> listener = world.network.listen(any_port, [&](std::unique_ptr<Conn>) { accepted++; });
+  Result<std::unique_ptr<Listener>> listener =
+      world.network.listen(any_port, [&](std::unique_ptr<Conn>) { accepted++; });
   world.run_turns(2);
   Fd client = raw_client((*listener)->url());
   rlimit before{};
@@ -333,7 +337,11 @@ Test(tcp, rests_while_there_are_no_descriptors) {
   rlimit none = before;
   none.rlim_cur = 1;
   ::setrlimit(RLIMIT_NOFILE, &none);
-  cr_assert(world.run_until([&] { pollfd ready{world.loop.fd(), POLLIN, 0}; world.loop.run_once({}); return ::poll(&ready, 1, 0) == 0; }));
+  cr_assert(world.run_until([&] {
+    pollfd ready{world.loop.fd(), POLLIN, 0};
+    world.loop.run_once({});
+    return ::poll(&ready, 1, 0) == 0;
+  }));
   cr_assert_eq(accepted, 0, "and the loop found quiet, though a client waits");
   ::setrlimit(RLIMIT_NOFILE, &before);
   cr_assert(world.run_until([&] { return accepted == 1; }));
@@ -360,13 +368,15 @@ Test(tcp, goes_on_by_itself_when_a_connection_used_up_its_reads) {
   std::thread writer([&] {
     RealWorld theirs;
     std::unique_ptr<End> end;
-    theirs.network.dial(pair.listener->url(), [&](Result<std::unique_ptr<Conn>> conn) { end = std::make_unique<End>(std::move(*conn)); });
+    theirs.network.dial(pair.listener->url(),
+                        [&](Result<std::unique_ptr<Conn>> conn) { end = std::make_unique<End>(std::move(*conn)); });
     theirs.run_until([&] { return end != nullptr; });
     end->write(std::string(static_cast<size_t>(size), 'x'));
     theirs.run_until([&] { return end->drained == 1; });
   });
   End* first = pair.server.get();
-  cr_assert(world.run_until([&] { return pair.server && pair.server.get() != first && pair.server->closed.has_value(); }));
+  cr_assert(
+      world.run_until([&] { return pair.server && pair.server.get() != first && pair.server->closed.has_value(); }));
   cr_assert_eq(pair.server->received.size(), static_cast<size_t>(size));
   writer.join();
 }
