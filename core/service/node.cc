@@ -15,16 +15,17 @@ class Node::Link final : public SessionEvents {
  public:
   Link(Node& node, std::unique_ptr<Conn> conn) : node_(node) {
     session_ = h2_session(node.env_.loop, std::move(conn), false, *this);
+    greeting_timer_ = node.env_.loop.after(limits::connect_timeout, [this] { node_.on_link_silent(this); });
   }
 
   Session& session() { return *session_; }
-  bool has_spoken() const { return has_spoken_; }
+  bool has_spoken() const { return greeting_timer_ == nullptr; }
 
  private:
   StreamEvents& on_stream(std::unique_ptr<Stream>) override { NEBULA_ASSERT(!"a client has no streams of its peer's"); }
   void on_settings() override {
     // Only now it is certain that the peer speaks HTTP/2: an accepted connection alone proves nothing.
-    has_spoken_ = true;
+    greeting_timer_.reset();
     node_.backoff_ = limits::backoff_first;
   }
   void on_room() override {
@@ -36,7 +37,7 @@ class Node::Link final : public SessionEvents {
 
   Node& node_;
   std::unique_ptr<Session> session_;
-  bool has_spoken_ = false;
+  std::unique_ptr<Timer> greeting_timer_;  // until the peer has spoken HTTP/2
 };
 
 Node::Node(const Env& env, Endpoint self, NodeEvents& up) : env_(env), up_(up) { endpoint = std::move(self); }
@@ -110,18 +111,21 @@ void Node::on_link_draining(Link* link) {
   if (!retired_) reconnect(std::move(why));
 }
 
+// A process that is stopped or overwhelmed: the system accepts its connections for it.
+void Node::on_link_silent(Link* link) {
+  Status why = unavailable(link->session().peer().address + " accepted the connection, but did not speak HTTP/2 within " +
+                           std::to_string(limits::connect_timeout.ms() / 1000) + " s");
+  drop(link);
+  if (!retired_) return back_off(std::move(why));
+  report_retired();
+}
+
 void Node::on_link_closed(Link* link, const Status& why) {
   bool was_current = link == link_.get();
   bool has_spoken = link->has_spoken();
   std::string address = link->session().peer().address;
   drop(link);
-  if (retired_) {
-    if (link_ == nullptr && leaving_.empty()) {
-      Fn<void()> then = std::move(retired_);
-      then();
-    }
-    return;
-  }
+  if (retired_) return report_retired();
   if (!was_current) return;
   NEBULA_LOG(env_.log, debug, "instance " + endpoint.id + ": " + std::string(why.message()));
   if (has_spoken)
@@ -151,14 +155,15 @@ void Node::retire(Fn<void()> then) {
   usable = false;
   state_ = State::idle;  // a dial under way finds that it is not wanted
   if (link_ != nullptr) link_->session().drain();
-  if (link_ == nullptr && leaving_.empty()) {
-    env_.loop.later([self = anchor_.ref()] {
-      Node* node = self.get();
-      if (node == nullptr || !node->retired_) return;
-      Fn<void()> done = std::move(node->retired_);
-      done();
-    });
-  }
+  env_.loop.later([self = anchor_.ref()] {
+    if (Node* node = self.get(); node != nullptr && node->retired_) node->report_retired();
+  });
+}
+
+void Node::report_retired() {
+  if (link_ != nullptr || !leaving_.empty()) return;
+  Fn<void()> then = std::move(retired_);
+  then();
 }
 
 // In a later step: this may come from the depth of a session's event, and calls that go now write to sessions.

@@ -52,10 +52,12 @@ class Node final : public NodeState {
   // a peer that greets and hangs up again and again.
   void reconnect(Status why);
   void back_off(Status why);
+  void on_link_silent(Link* link);
   void on_link_draining(Link* link);
   void on_link_closed(Link* link, const Status& why);
   void drop(Link* link);
   void update_usable();
+  void report_retired();  // if its last connection has gone
 
   Env env_;
   NodeEvents& up_;
