@@ -85,7 +85,7 @@ bool Ledger::may_be_unavailable(const Call& call) const {
   if (call.is_abandoned || plan_.cuts()) return true;
   if (call.runs > 0) return is_lost(call.instance);
   auto name = names_.find(call.wish.service);
-  return name == names_.end() || name->second.up == 0 || name->second.last_upset + plan_.settling() >= call.begun;
+  return name == names_.end() || name->second.up == 0 || name->second.trouble_ends >= call.begun;
 }
 
 bool Ledger::is_lost(int instance) const {
@@ -184,7 +184,24 @@ void Ledger::on_down(const std::string& service) {
   on_upset(service);
 }
 
-void Ledger::on_upset(const std::string& service) { names_[service].last_upset = clock_.now(); }
+// Clients back off for up to about the time for which it was gone.
+void Ledger::on_back(const std::string& service) {
+  on_up(service);
+  Name& name = names_[service];
+  name.trouble_ends = std::max(name.trouble_ends, clock_.now() + limits::backoff_first * 3 + (clock_.now() - name.trouble_began) * 2);
+}
+
+void Ledger::on_upset(const std::string& service) {
+  Name& name = names_[service];
+  if (clock_.now() > name.trouble_ends) name.trouble_began = clock_.now();
+  name.trouble_ends = std::max(name.trouble_ends, clock_.now() + plan_.settling());
+}
+
+Time Ledger::calm_from() const {
+  Time calm = clock_.now();
+  for (const auto& [service, name] : names_) calm = std::max(calm, name.trouble_ends);
+  return calm;
+}
 
 // ---- all calls
 

@@ -56,7 +56,9 @@ class Ledger {
   // ---- what may explain that a call fails
   void on_up(const std::string& service);
   void on_down(const std::string& service);
+  void on_back(const std::string& service);                 // at an address that clients have given up for a while
   void on_upset(const std::string& service);                // its list of instances changes
+  Time calm_from() const;                                   // no call that begins later may fail for what has happened so far
   void on_instance_lost(int instance, Time from) { lost_from_[instance] = from; }  // calls that it runs may fail from then on
 
   // ---- all calls
@@ -74,7 +76,8 @@ class Ledger {
  private:
   struct Name {
     int up = 0;
-    Time last_upset;
+    Time trouble_began;
+    Time trouble_ends;
   };
 
   void check_time(const Call& call);

@@ -26,6 +26,10 @@ ServerProcess::ServerProcess(Ground& ground, std::string service, int instance)
       name_(service_ + "-" + std::to_string(instance)) {
   ground_.trace.note("start server", name_);
   NEBULA_ASSERT(router_.add({"/" + service_ + "/Echo", false, this}).ok());
+  listen();
+}
+
+void ServerProcess::listen() {
   ServerLimits limits{ground_.plan.message_bytes_max};
   server_ = std::make_unique<Server>(ground_.loop, process_.network, ground_.log, router_, limits);
   Url clean;
@@ -37,10 +41,15 @@ ServerProcess::ServerProcess(Ground& ground, std::string service, int instance)
 
 ServerProcess::~ServerProcess() {
   withdraw();
+  lose();
+}
+
+void ServerProcess::lose() {
   ground_.ledger.on_instance_lost(instance_, ground_.loop.now());
   // Either may go first when a process ends.
   if (process_.random.chance(1, 2)) server_.reset();
   while (!works_.empty()) forget(works_.begin()->second.call);
+  server_.reset();
 }
 
 // ---- the registry
@@ -62,10 +71,10 @@ void ServerProcess::announce(bool is_clean) {
   ground_.trace.note("announce", name_, self.id);
   ground_.registry.announce(service_, std::move(self), [weak = anchor_.ref(), id = listed_id_](Result<std::unique_ptr<Lease>> lease) {
     ServerProcess* process = weak.get();
-    if (process == nullptr || process->server_ == nullptr || process->listed_id_ != id) return;
+    if (process == nullptr || process->listed_id_ != id) return;
     NEBULA_ASSERT(lease.ok());
     process->lease_ = std::move(*lease);
-    if (!std::exchange(process->is_up_, true)) process->ground_.ledger.on_up(process->service_);
+    if (process->server_ != nullptr && !std::exchange(process->is_up_, true)) process->ground_.ledger.on_up(process->service_);
   });
 }
 
@@ -101,6 +110,19 @@ void ServerProcess::close() {
   withdraw();
   ground_.ledger.on_instance_lost(instance_, ground_.loop.now());
   server_.reset();
+}
+
+void ServerProcess::crash() {
+  ground_.trace.note("crash server", name_);
+  if (std::exchange(is_up_, false)) ground_.ledger.on_down(service_);
+  lose();
+}
+
+void ServerProcess::come_back(int instance) {
+  ground_.trace.note("server is back", name_);
+  instance_ = instance;
+  listen();
+  if (lease_ != nullptr && !std::exchange(is_up_, true)) ground_.ledger.on_back(service_);
 }
 
 // ---- handling

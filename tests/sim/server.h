@@ -23,10 +23,13 @@ class ServerProcess final : private Service {
   void drain(Duration wait, Fn<void()> then);
   void close();                                     // the Server goes; its handlers go on
 
+  // A crash and a restart that the registry does not see, as with addresses that never change.
+  void crash();
+  void come_back(int instance);
+
   const std::string& service() const { return service_; }
   int instance() const { return instance_; }
   const std::string& listed_id() const { return listed_id_; }
-  bool is_listed() const { return lease_ != nullptr; }
   bool is_idle() const { return works_.empty(); }
 
  private:
@@ -44,11 +47,13 @@ class ServerProcess final : private Service {
   void answer(Call& call);
   void forget(Call& call);
   void withdraw();
+  void listen();
+  void lose();
 
   Process process_;
   Ground& ground_;
   const std::string service_;
-  const int instance_;
+  int instance_;                                    // another one after a crash
   const std::string name_;
   std::map<uint64_t, Work> works_;
   Router router_;

@@ -12,7 +12,7 @@ constexpr Duration ample = sec(300);
 
 }  // namespace
 
-World::World(const Plan& plan, bool prints) : ground_(plan, prints), agenda_(ground_.loop) {}
+World::World(const Plan& plan, bool prints) : ground_(plan, prints), agenda_(ground_.loop), bounces_(ground_.loop) {}
 
 World::~World() = default;
 
@@ -56,15 +56,22 @@ void World::heal() {
   for (Slot& slot : slots_) {
     if (slot.server == nullptr)
       start_server(slot);
-    else if (!slot.is_draining)
-      slot.server->announce(true);
+    else if (!slot.is_busy)
+      announce_clean(slot);
   }
+  linger(ground_.plan.down_max);
+  linger(ground_.ledger.calm_from() - ground_.loop.now());
   linger(wish_max + drain_max + ground_.plan.settling());
   check_answered();
   for (std::unique_ptr<ClientProcess>& client : clients_) client->cancel_all();
   linger(wish_max + ground_.plan.reach());
   closed_.clear();
   ground_.ledger.check_all_over();
+}
+
+// Where the network is perfect, clients must find their way back to an address that they know.
+void World::announce_clean(Slot& slot) {
+  if (ground_.plan.has_network_faults() || ground_.random.chance(1, 2)) slot.server->announce(true);
 }
 
 // By now only those may be open that nothing but their caller would end.
@@ -86,6 +93,7 @@ void World::prove() {
 void World::end() {
   ground_.trace.note("end", "");
   agenda_.clear();
+  bounces_.clear();
   // Some calls are under way when it ends.
   for (std::unique_ptr<ClientProcess>& client : clients_) {
     Wish wish = Wish::plain(service_name(0), ample, false);
@@ -139,6 +147,7 @@ void World::strike() {
   if (plan.kills_servers) events.push_back(&World::kill_server);
   if (plan.drains_servers) events.push_back(&World::drain_server);
   if (plan.closes_servers) events.push_back(&World::close_server);
+  if (plan.bounces_servers) events.push_back(&World::bounce_server);
   if (plan.renews_leases) events.push_back(&World::renew_lease);
   if (plan.kills_clients) events.push_back(&World::kill_client);
   if (plan.drops_channels) events.push_back(&World::drop_channels);
@@ -165,10 +174,10 @@ void World::bury(std::unique_ptr<Lease> lease, const std::string& service, const
 void World::drain_server() {
   Slot* slot = running_slot();
   if (slot == nullptr) return;
-  slot->is_draining = true;
+  slot->is_busy = true;
   Duration wait = nanos(ground_.random.between(0, drain_max.ns));
   slot->server->drain(wait, [this, slot] {
-    slot->is_draining = false;
+    slot->is_busy = false;
     slot->server.reset();
     restart_later(*slot);
   });
@@ -181,6 +190,18 @@ void World::close_server() {
   std::erase_if(closed_, [](const std::unique_ptr<ServerProcess>& server) { return server->is_idle(); });
   closed_.push_back(std::move(slot->server));
   restart_later(*slot);
+}
+
+void World::bounce_server() {
+  Slot* slot = running_slot();
+  if (slot == nullptr) return;
+  slot->is_busy = true;
+  slot->server->crash();
+  bounces_.after(nanos(ground_.random.between(0, ground_.plan.down_max.ns)), [this, slot] {
+    slot->is_busy = false;
+    slot->server->come_back(instances_++);
+    if (is_healing_) announce_clean(*slot);
+  });
 }
 
 void World::renew_lease() {
@@ -199,7 +220,7 @@ void World::drop_channels() { clients_[ground_.random.below(clients_.size())]->d
 World::Slot* World::running_slot() {
   std::vector<Slot*> running;
   for (Slot& slot : slots_)
-    if (slot.server != nullptr && !slot.is_draining) running.push_back(&slot);
+    if (slot.server != nullptr && !slot.is_busy) running.push_back(&slot);
   return running.empty() ? nullptr : running[ground_.random.below(running.size())];
 }
 

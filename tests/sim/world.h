@@ -45,7 +45,7 @@ class World {
   struct Slot {
     std::string service;
     std::unique_ptr<ServerProcess> server;  // null: down
-    bool is_draining = false;
+    bool is_busy = false;                   // draining, or about to come back
   };
   using Event = void (World::*)();
 
@@ -54,6 +54,7 @@ class World {
   void kill_server();
   void drain_server();
   void close_server();
+  void bounce_server();
   void renew_lease();
   void kill_client();
   void drop_channels();
@@ -62,6 +63,7 @@ class World {
   void start_server(Slot& slot);
   void restart_later(Slot& slot);
   void bury(std::unique_ptr<Lease> lease, const std::string& service, const std::string& id);
+  void announce_clean(Slot& slot);
   void check_answered();
   void expect_ok(const std::vector<const Call*>& calls);
   std::vector<const Call*> call_everywhere(Duration timeout, bool waits);
@@ -69,6 +71,7 @@ class World {
 
   Ground ground_;
   Agenda agenda_;                // what will happen to processes
+  Agenda bounces_;               // those that will come back, even in peace
   std::vector<Slot> slots_;
   std::vector<std::unique_ptr<ServerProcess>> closed_;  // whose handlers still run
   std::vector<std::unique_ptr<ClientProcess>> clients_;
