@@ -28,6 +28,9 @@ Channel::~Channel() {
 }
 
 void Channel::call(Request request, Reply reply) {
+  // Its answer would come in the midst of placing it, and may destroy whoever places it.
+  if (request.context->is_cancelled())
+    return request.context->on_cancel([&reply](const Status& why) { reply(why); });
   // First the deadline: it counts from here on, whatever the call will wait for.
   request.context->keep_deadline(env_.loop);
   if (request.context->deadline() <= env_.loop.now()) return reply(deadline_exceeded("the deadline passed before the call was sent"));
