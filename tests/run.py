@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # tests/run.py - builds and runs every test of the repository, and counts.
 #
-# usage: tests/run.py [part...]     parts: layers unit capi tsan sim exports python interop; none: all of them
+# usage: tests/run.py [part...]     parts: layers docs unit capi tsan sim exports python interop; none: all of them
 #
 # One line per program: name, outcome, time; the full output of what failed. Criterion programs and pytest count each of
 # their tests, everything else counts as one. A build that fails, a program that crashes, hangs or runs no test at all,
@@ -17,7 +17,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 ASAN, TSAN, RELEASE = ROOT / "build/asan/tests", ROOT / "build/tsan/tests", ROOT / "build/release/tests"
 PYTHON = ROOT / "build/venv/bin/python"
-SIM_SEEDS = os.environ.get("SIM_SEEDS", "200")
+SIM_SEEDS, SIM_SEEDS_ASAN = int(os.environ.get("SIM_SEEDS", "2000")), 100
 TIMEOUT_S = 900  # of one program; nothing here should come near it
 
 SANITIZERS = {
@@ -120,12 +120,17 @@ def layers():
     run("layers", [sys.executable, "tests/layers.py"])
 
 
+def docs():
+    run("docs", [sys.executable, "tests/docs.py"])
+
+
 def unit():
-    """Core, on mem: and virtual time, under ASan, UBSan and LeakSanitizer. One program per folder of core."""
-    for folder in ("base", "loop", "transport", "http2", "rpc", "service"):
+    """Core, on mem: and virtual time, under ASan, UBSan and LeakSanitizer. One program per folder; and docs/examples."""
+    for folder in ("base", "loop", "transport", "http2", "rpc", "service", "docs"):
         program = ASAN / f"unit_{folder}"
-        if not any((ROOT / "tests/unit" / folder).rglob("*_test.cc")):
-            missing(program.name, f"tests/unit/{folder} has no test")
+        sources = ROOT / "tests" / ("" if folder == "docs" else "unit") / folder
+        if not any(sources.rglob("*_test.cc")):
+            missing(program.name, f"{sources.relative_to(ROOT)} has no test")
         elif not program.exists():
             missing(program.name, "was not built")
         else:
@@ -158,7 +163,11 @@ def tsan():
 
 
 def sim():
-    run("sim", [RELEASE / "sim", SIM_SEEDS, "1"]) if (RELEASE / "sim").exists() else missing("sim", "was not built")
+    """Many seeds as fast as they go, and some under the sanitizers."""
+    for program, seeds, first in ((RELEASE / "sim", SIM_SEEDS, 1), (ASAN / "sim", SIM_SEEDS_ASAN, SIM_SEEDS + 1)):
+        name = f"sim ({program.parent.parent.name})"
+        run(name, [program, seeds, first]) if program.exists() else missing(name, "was not built")
+    run("sim (an hour of churn)", [RELEASE / "sim", "--churn"])
 
 
 def exports():
@@ -175,7 +184,7 @@ def pytest(name, folder):
 def python():
     pytest("python", "bindings/python/tests")
     if (ROOT / "bindings/python/nebula").is_dir():
-        run("python types (mypy)", [PYTHON, "-m", "mypy", "--cache-dir", "build/mypy", "bindings/python/nebula"])
+        run("python types (mypy)", [PYTHON, "-m", "mypy", "--strict", "--cache-dir", "build/mypy", "bindings/python/nebula"])
 
 
 def interop():
@@ -183,8 +192,8 @@ def interop():
 
 
 PARTS = {
-    layers: [], unit: ["asan"], capi: ["asan"], tsan: ["tsan"], sim: ["build"], exports: ["build"], python: ["python"],
-    interop: ["build", "python"],
+    layers: [], docs: [], unit: ["asan"], capi: ["asan"], tsan: ["tsan"], sim: ["build", "asan"], exports: ["build"],
+    python: ["python"], interop: ["build", "python"],
 }
 
 
