@@ -19,15 +19,18 @@ namespace nebula {
 
 class Keeper {
  public:
-  // Places `name` in the directory at `directory` and holds it. The file is locked when this returns. An error leaves
-  // the caller without: kernels before 5.9 and some sandboxes refuse the thread its own table.
+  // Begins to place `name` in the directory at `directory`, and to hold it: on a busy machine a new thread comes late.
   static Result<std::unique_ptr<Keeper>> start(const std::string& directory, const std::string& name);
 
   // Removes the file, if it is still its own, and ends the thread. In a forked child there is no thread: does nothing.
   ~Keeper();
 
+  // Waits until the file is held: ok, or why it never will be. Kernels before 5.9 and some sandboxes refuse the thread a
+  // table of its own.
+  Status ready();
+
   const std::string& name() const { return name_; }
-  bool is_in_place() const;  // false: somebody removed or replaced the file
+  bool is_missing() const;  // the file was held, and somebody removed or replaced it
 
  private:
   enum State : uint32_t { starting, holding, failed, ended };
@@ -35,6 +38,7 @@ class Keeper {
   Keeper(std::string directory, std::string name) : directory_(std::move(directory)), name_(std::move(name)) {}
   void run();
   Result<int> take();
+  bool is_in_place() const;
 
   std::string directory_;
   std::string name_;

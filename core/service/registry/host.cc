@@ -110,6 +110,8 @@ Result<std::unique_ptr<Lease>> HostRegistry::place(Record record) {
   Result<std::unique_ptr<HeldFile>> file = view_.directory().place(name, text);
   if (!file.ok())
     return Status(file.status().code(), "host registry: " + std::string(file.status().message()) + host_place_advice);
+  // Everybody sees the record by now; but only with the keeper's lock it is sure to go in time when the process dies.
+  if (keeper_ != nullptr && !keeper_->ready().ok()) tell_of_no_keeper(keeper_->ready());
   view_.own(name);
   announced_.emplace(name, Announced{std::move(record), std::move(*file)});
   return std::unique_ptr<Lease>(std::make_unique<HostLease>(anchor_.ref(), std::move(name)));
@@ -124,7 +126,7 @@ void HostRegistry::withdraw(const std::string& name) {
   announced_.erase(at);
 }
 
-// With the first announcement: who only watches needs none.
+// Early, since a new thread comes late on a busy machine; but who only watches needs none.
 void HostRegistry::start_keeper() {
   if (std::exchange(has_tried_keeper_, true)) return;
   std::string name = unique_name().append(alive_suffix);
@@ -144,6 +146,7 @@ Result<std::optional<Url>> HostRegistry::local_address(std::string_view id) {
   Status usable = check_instance_id(id);
   if (usable.ok()) usable = ready();
   if (!usable.ok()) return usable;
+  start_keeper();
   Url url;
   url.scheme = "unix";
   url.path = view_.directory().path() + "/" + std::string(id).append(socket_suffix);
@@ -170,7 +173,6 @@ void HostRegistry::look_soon() {
 }
 
 void HostRegistry::on_view(bool is_fresh) {
-  if (keeper_ != nullptr && keeper_->has_failed()) tell_of_no_keeper(keeper_->ready());
   if (view_.take_own_missing()) restore();
   watchers_.tell(*this, is_fresh);
 }
@@ -182,7 +184,7 @@ void HostRegistry::restore() {
   bool is_early = now < restore_next_;
   if (!is_early && ready().ok()) {
     restore_next_ = now + limits::registry_poll_interval;
-    if (keeper_ != nullptr && keeper_->is_missing()) {
+    if (keeper_ != nullptr && (!keeper_->ready().ok() || keeper_->is_missing())) {
       // The old one goes after the new one is there; it does not touch a file that is not its own.
       Result<std::unique_ptr<Keeper>> keeper = Keeper::start(view_.directory().path(), alive_);
       if (keeper.ok()) keeper_ = std::move(*keeper);

@@ -4,7 +4,6 @@
 #include <criterion/criterion.h>
 #include <fcntl.h>
 #include <sched.h>
-#include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -17,6 +16,7 @@
 
 #include "base/limits.h"
 #include "kit/registry_world.h"
+#include "loop/files.h"
 
 using namespace nebula;
 using namespace nebula::kit;
@@ -200,24 +200,22 @@ Test(registry_host, passes_over_files_that_are_no_records) {
   TempDirectory directory;
   Process process(directory.path, {hello("a")});
   // Each of them under a lock, as if alive.
-  int fds[3];
-  const char* names[] = {"hello.b.record", "hello.c.record", "hello.d.record"};
-  const std::string contents[] = {
-      "\x7f"
-      "ELF",
-      std::string(limits::record_bytes_max + 1, 'x'), "nebula: 1\nservice: hello\ninstance: other\nurl: tcp://a:1\n"};
-  for (int i = 0; i < 3; i++) {
-    write_file(directory.file(names[i]), contents[i]);
-    fds[i] = open(directory.file(names[i]).c_str(), O_RDONLY | O_CLOEXEC);
-    cr_assert_eq(flock(fds[i], LOCK_EX | LOCK_NB), 0);
-  }
+  std::unique_ptr<Directory> files = std::move(*Directory::prepare("/tmp", {directory.path.substr(5)}));
+  std::vector<std::unique_ptr<HeldFile>> held;
+  for (const auto& [name, content] : std::vector<std::pair<std::string, std::string>>{
+           {"hello.b.record",
+            "\x7f"
+            "ELF"},
+           {"hello.c.record", std::string(limits::record_bytes_max + 1, 'x')},
+           {"hello.d.record", "nebula: 1\nservice: hello\ninstance: other\nurl: tcp://a:1\n"}})
+    held.push_back(std::move(*files->place(name, content)));
   cr_assert_eq(symlink("hello.a.record", directory.file("hello.e.record").c_str()), 0);
   cr_assert_eq(mkfifo(directory.file("hello.f.record").c_str(), 0600), 0);
   cr_assert_eq(mkdir(directory.file("hello.g.record").c_str(), 0700), 0);
   Host host(directory.path);
   Seen seen(*host.registry, "hello");
   cr_assert(host.until_sees(seen, {"a"}));
-  for (int fd : fds) close(fd);
+  cr_assert_eq(files_of(directory.path, ".record").size(), 7u);
 }
 
 // --- the directory ---
