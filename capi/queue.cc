@@ -65,11 +65,16 @@ int32_t nebula_queue::poll(int32_t timeout_ms) {
     std::lock_guard<std::mutex> drive(driver_lock_);
     lent_.clear();
     UvLoop& loop = worker->loop();
-    // Even with events in hand: this turn is also what sends the caller's submissions.
-    loop.run_once(events_.empty() && timeout_ms != 0 ? ms(timeout_ms) : ms(0));
-    Time end = timeout_ms < 0 ? Time::never() : loop.now() + ms(timeout_ms);
-    while (events_.empty() && timeout_ms != 0 && drivers_waiting_ == 0 && loop.now() < end)
-      loop.run_once(timeout_ms < 0 ? ms(-1) : end - loop.now());
+    Time end = loop.now() + ms(timeout_ms);
+    Duration wait = ms(timeout_ms);  // negative: for ever
+    while (true) {
+      // Even with events in hand: this turn is also what sends the caller's submissions.
+      loop.run_once(events_.empty() ? wait : ms(0));
+      if (!events_.empty() || drivers_waiting_ > 0 || timeout_ms == 0) break;
+      if (timeout_ms < 0) continue;
+      wait = end - loop.now();
+      if (wait <= ms(0)) break;
+    }
     count = deliver();
     if (!events_.empty()) loop.raise();
   }
