@@ -308,12 +308,13 @@ void H2Session::on_bytes(Bytes data) {
 }
 
 void H2Session::on_drained() {
+  if (linger_timer_ != nullptr) return;
   if (ending_) return end(failure_);
   flush();
 }
 
 void H2Session::on_closed(Status why) {
-  if (!failure_.ok()) return end(failure_);
+  if (!failure_.ok() || linger_timer_ != nullptr) return end(failure_);
   std::string text = "connection to " + peer().address + " lost";
   if (!why.ok()) text.append(": ").append(why.message());
   end(open_count_ == 0 && why.ok() ? Status() : unavailable(std::move(text)));
@@ -388,7 +389,13 @@ void H2Session::answer_http1() {
 void H2Session::end_if_done() {
   if (nghttp2_session_want_read(raw_) || nghttp2_session_want_write(raw_)) return;
   ending_ = true;
-  if (conn_->unsent() == 0) end(failure_);
+  if (is_server_ && failure_.ok()) {
+    // The client closes when it has all. Closing here, with a WINDOW_UPDATE of its not read yet, would make the system
+    // drop what it has not delivered.
+    linger_timer_ = loop_.after(limits::linger_timeout, [this] { end({}); });
+  } else if (conn_->unsent() == 0) {
+    end(failure_);
+  }
 }
 
 void H2Session::end(Status why) {
