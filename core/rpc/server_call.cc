@@ -52,11 +52,12 @@ Status ServerCall::begin(const Head& head) {
     std::optional<Duration> left = grpc::parse_timeout(*text);
     if (!left) return internal("grpc-timeout \"" + std::string(*text) + "\" is malformed");
     context_.set_deadline(loop_.now() + *left);
-    deadline_timer_ = loop_.after(*left, [this] {
-      Status why = deadline_exceeded("the deadline passed while the call was at the server");
-      finish({{}, {}, {}, why});
-      context_.cancel(std::move(why));
-    });
+    if (!context_.deadline().is_never())
+      deadline_timer_ = loop_.after(*left, [this] {
+        Status why = deadline_exceeded("the deadline passed while the call was at the server");
+        finish({{}, {}, {}, why});
+        context_.cancel(std::move(why));
+      });
   }
   TRY(metadata_, grpc::from_wire(fields));
   return {};
