@@ -9,6 +9,7 @@
 #include "http2/stream.h"
 #include "kit/conns.h"
 #include "kit/world.h"
+#include "loop/anchor.h"
 
 namespace nebula::kit {
 
@@ -95,12 +96,13 @@ class StreamEnd final : public StreamEvents {
   Fn<void()> then_head, then_data, then_writable, then_closed;
 };
 
-// One end of a session. Owns it and the streams that the peer opens.
+// One end of a session. Owns it and the streams that the peer opens. Lets it go when it has closed, as owners do.
 class SessionEnd final : public SessionEvents {
  public:
   ~SessionEnd() { session.reset(); }  // which tells the streams
 
   void start(Loop& loop, std::unique_ptr<Conn> conn, bool is_server) {
+    loop_ = &loop;
     session = h2_session(loop, std::make_unique<TapConn>(tap, std::move(conn)), is_server, *this);
   }
 
@@ -133,6 +135,9 @@ class SessionEnd final : public SessionEvents {
     closes++;
     closed = std::move(why);
     if (then_closed) then_closed();
+    loop_->later([self = anchor_.ref()] {
+      if (self.get() != nullptr) self.get()->session.reset();
+    });
   }
 
   std::string end() const { return closed ? closed->text() : "open"; }
@@ -144,7 +149,11 @@ class SessionEnd final : public SessionEvents {
   Fn<void(StreamEnd&)> then_stream;
   Fn<void()> then_room, then_closed;
 
-  std::unique_ptr<Session> session;
+  std::unique_ptr<Session> session;  // null: not started, or closed
+
+ private:
+  Loop* loop_ = nullptr;
+  Anchor<SessionEnd> anchor_{*this};
 };
 
 // Two sessions, or a session and a raw end, with a connection between them.

@@ -320,6 +320,18 @@ Test(server, refuses_a_malformed_timeout) {
   cr_assert_eq(odd.world.greet.calls, 0);
 }
 
+Test(server, takes_a_timeout_beyond_all_time_for_none) {
+  Odd odd;
+  Metadata head = request_head("/hello/hold");
+  head.add("grpc-timeout", "99999999H");
+  size_t before = odd.world.world.loop.timer_count();
+  odd.stream->stream->headers(std::move(head), false);
+  odd.body(framed("hi"));
+  odd.world.settle();
+  cr_assert(odd.world.hold.last().request.context->deadline().is_never());
+  cr_assert_eq(odd.world.world.loop.timer_count(), before);
+}
+
 Test(server, refuses_metadata_that_is_no_base64) {
   Odd odd;
   odd.head({{"x-bin", "!!"}, {"grpc-timeout", "1S"}});

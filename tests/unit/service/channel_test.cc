@@ -458,6 +458,23 @@ Test(channel, lets_no_call_pass_those_that_wait) {
   cr_assert(std::get<Bytes>(hello->hold.last().request.body).view() == "hi");
 }
 
+Test(channel, refuses_more_waiting_calls_than_its_bound) {
+  Cluster cluster;
+  ToldRegistry registry;
+  std::unique_ptr<Channel> channel = cluster.channel("hello", &registry);
+  Method method{"/hello/greet"};
+  Context context(Time::never(), {});
+  size_t open = limits::calls_waiting_max;
+  for (size_t i = 0; i < limits::calls_waiting_max; i++)
+    channel->call({&method, &context, {}, Bytes::copy("hi")}, [&](Result<Response>) { open--; });
+  cr_assert_eq(open, limits::calls_waiting_max);
+  Call call;
+  cr_assert(cluster.run(*channel, call) == "RESOURCE_EXHAUSTED: 100000 calls wait for \"hello\" already");
+  registry.tell({});
+  cluster.settle();
+  cr_assert_eq(open, 0);
+}
+
 Test(channel, fails_a_call_that_waits_when_its_deadline_comes) {
   Cluster cluster;
   Dials dials(cluster.world);
