@@ -12,8 +12,11 @@ CMAKE_release := -DCMAKE_BUILD_TYPE=RelWithDebInfo
 CMAKE_asan    := -DCMAKE_BUILD_TYPE=Debug -DNEBULA_SANITIZE=address,undefined
 CMAKE_tsan    := -DCMAKE_BUILD_TYPE=RelWithDebInfo -DNEBULA_SANITIZE=thread
 
-# The binding compiles the engine once more, with the same flags in another folder: for ccache that is the same.
+# The binding compiles the engine once more, with the same flags in another folder: for ccache that is the same, as long
+# as the compiler has the same name. Python would take another one.
 export CCACHE_NOHASHDIR := 1
+export CC := $(if $(filter default,$(origin CC)),cc,$(CC))
+export CXX := $(if $(filter default,$(origin CXX)),c++,$(CXX))
 
 .PHONY: help setup demo build test bench sim planted install clean examples asan tsan python
 .DELETE_ON_ERROR:
@@ -44,7 +47,8 @@ sim: build/release/build.ninja ## the simulation; SEEDS=2000 SEED_START=1
 planted: setup ## plant each bug of tests/sim/planted and see that the tests find it
 	@$(PYTHON) scripts/planted.py
 
-install: build ## install library, header and pkg-config file; PREFIX=/usr/local
+install: build/release/build.ninja ## install library, header and pkg-config file; PREFIX=/usr/local
+	@cmake --build build/release --target nebula
 	@cmake --install build/release --prefix $(PREFIX)
 
 clean: ## remove all that was built
