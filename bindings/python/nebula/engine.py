@@ -181,7 +181,6 @@ class LoopPort(Port):
         self._dirty = False  # something was submitted since the last poll
         self._due = False  # a turn will come, so none needs to be asked for
         loop.add_reader(self.queue.fd(), self._turn)
-        self.flush_soon()  # the first poll is what makes the descriptor speak
 
     def flush_soon(self) -> None:
         """Sends what was submitted, once for all of this turn of the loop."""
