@@ -308,8 +308,7 @@ void H2Session::on_bytes(Bytes data) {
 }
 
 void H2Session::on_drained() {
-  if (linger_timer_ != nullptr) return;
-  if (ending_) return end(failure_);
+  if (ending_) return on_all_sent();
   flush();
 }
 
@@ -389,13 +388,15 @@ void H2Session::answer_http1() {
 void H2Session::end_if_done() {
   if (nghttp2_session_want_read(raw_) || nghttp2_session_want_write(raw_)) return;
   ending_ = true;
-  if (is_server_ && failure_.ok()) {
-    // The client closes when it has all. Closing here, with a WINDOW_UPDATE of its not read yet, would make the system
-    // drop what it has not delivered.
-    linger_timer_ = loop_.after(limits::linger_timeout, [this] { end({}); });
-  } else if (conn_->unsent() == 0) {
-    end(failure_);
-  }
+  lingers_ = is_server_ && failure_.ok();
+  if (conn_->unsent() == 0) on_all_sent();
+}
+
+void H2Session::on_all_sent() {
+  if (!lingers_) return end(failure_);
+  // The client closes when it has all. Closing here, with a WINDOW_UPDATE of its not read yet, would make the system
+  // drop what it has not delivered.
+  if (linger_timer_ == nullptr) linger_timer_ = loop_.after(limits::linger_timeout, [this] { end({}); });
 }
 
 void H2Session::end(Status why) {

@@ -87,6 +87,7 @@ class H2Session final : public Session, private ConnEvents {
   void append(Bytes data);
   void write_appended();
   void end_if_done();
+  void on_all_sent();                    // when it is ending
   void end(Status why);                  // streams first, then the owner
   void answer_http1();
   void say_last();                       // the GOAWAY after which no stream is taken
@@ -121,6 +122,7 @@ class H2Session final : public Session, private ConnEvents {
   bool has_said_last_ = false;
   bool going_away_ = false;              // a GOAWAY came or the stream ids ran out
   bool ending_ = false;                  // closes when all output has left
+  bool lingers_ = false;                 // or rather, lets the client close
   bool ended_ = false;
   Anchor<H2Session> anchor_{*this};
 };
