@@ -67,13 +67,20 @@ Channel& ClientProcess::channel(const std::string& service) {
 
 void ClientProcess::on_reply(Call& call, Result<Response> result) {
   ground_.ledger.on_reply(call, std::move(result));
-  outgoing_.erase(call.id);
+  retire(call);
   if (call.is_handled && !call.is_abandoned)
     checks_.after(ground_.plan.reach(), [this, &call] { ground_.ledger.check_is_cancelled(call); });
   if (!is_working_ || !ground_.plan.has_chains) return;
   if (process_.random.chance(1, 4) && ground_.ledger.count() < ground_.plan.calls_max)
     this->call(Wish::draw(ground_.plan, process_.random));
   if (process_.random.chance(1, 10)) cancel_another();
+}
+
+// The context of a call may go with the answer or stay: then its deadline still comes, to a call that is over.
+void ClientProcess::retire(Call& call) {
+  auto over = outgoing_.extract(call.id);
+  over.mapped()->cancel_timer.reset();
+  if (process_.random.chance(1, 4)) checks_.after(sec(process_.random.between(0, 20)), [over = std::move(over)] {});
 }
 
 void ClientProcess::cancel(Call& call) {

@@ -33,6 +33,7 @@ class ClientProcess {
   };
 
   void burst();
+  void retire(Call& call);
   void cancel(Call& call);
   void on_reply(Call& call, Result<Response> result);
   void cancel_another();
@@ -44,7 +45,7 @@ class ClientProcess {
   std::map<std::string, std::unique_ptr<Channel>> channels_;
   std::map<uint64_t, std::unique_ptr<Outgoing>> outgoing_;
   Agenda bursts_;
-  Agenda checks_;
+  Agenda checks_;   // and contexts that outlive their calls
   bool is_working_ = false;
 };
 

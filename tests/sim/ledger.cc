@@ -67,6 +67,8 @@ void Ledger::check_time(const Call& call) {
   if (call.ended > latest)
     violation(call, "was answered " + ms_text(call.ended - latest) + " after its " +
                         (call.cancelled < call.deadline ? "cancellation" : "deadline"));
+  bool may_fail_fast = call.wish.target == Wish::Target::no_service && !call.wish.waits;
+  if (may_fail_fast && call.ended > call.begun + plan_.registry_delay * 2) violation(call, "did not fail fast");
 }
 
 void Ledger::check_code(const Call& call, const Status& status) {

@@ -69,13 +69,21 @@ void draw_calls(Dice& dice, Plan* plan) {
   plan->has_chains = dice.one_in(3);
 }
 
+// Enough on one connection to use its window up several times, in half of those runs.
+void draw_volume(Dice& dice, Plan* plan) {
+  plan->calls_max = static_cast<uint64_t>(dice.between(20, 150));
+  if (dice.toss()) return;
+  plan->clients = plan->servers = plan->services = 1;
+  plan->cut_after = 0;
+}
+
 // Messages that fill windows are dear, so few runs have them.
 void draw_sizes(Dice& dice, Plan* plan) {
   bool is_large = dice.one_in(24) && (plan->split_max == 0 || plan->split_max > 1000);
   plan->message_bytes_max = is_large ? 4u << 20 : static_cast<size_t>(dice.scale(1 << 10, 64 << 10));
   plan->bytes_max = is_large ? 2u << 20 : plan->message_bytes_max;
   if (plan->split_max > 0 && plan->split_max < 16) plan->bytes_max = std::min<size_t>(plan->bytes_max, 2000);
-  if (is_large) plan->calls_max = std::min<uint64_t>(plan->calls_max, 60);
+  if (is_large) draw_volume(dice, plan);
   // More at once than a peer allows: 100 before its SETTINGS are there, 1000 after.
   if (is_large || !dice.one_in(20)) return;
   plan->burst_max = dice.one_in(3) ? 1500 : 150;

@@ -67,7 +67,7 @@ struct Plan {
   // By then anything that was sent has arrived, however the network behaves, unless the connection was cut.
   Duration reach() const { return (delay_max + stall) * 8 + ms(100); }
   // So long after a process has come or gone a call may still fail for it.
-  Duration settling() const { return reach() + registry_delay * 2 + registry_lag + sec(1); }
+  Duration settling() const { return reach() + registry_delay * 2; }
 
   std::string text() const;
 };

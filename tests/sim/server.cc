@@ -81,6 +81,10 @@ void ServerProcess::announce(bool is_clean) {
 void ServerProcess::withdraw() {
   lease_.reset();
   listed_id_.clear();
+  go_down();
+}
+
+void ServerProcess::go_down() {
   if (std::exchange(is_up_, false)) ground_.ledger.on_down(service_);
   ground_.ledger.on_upset(service_);
 }
@@ -92,9 +96,11 @@ std::unique_ptr<Lease> ServerProcess::die() {
   return std::move(lease_);
 }
 
-void ServerProcess::drain(Duration wait, Fn<void()> then) {
+void ServerProcess::drain(Duration wait, Duration listed, Fn<void()> then) {
   ground_.trace.note("drain server", name_);
-  withdraw();
+  // Clients learn from the server itself that it takes no more, whatever the registry says.
+  go_down();
+  withdraw_timer_ = ground_.loop.after(listed, [this] { withdraw(); });
   // Those that are cut off when the time is over may fail.
   ground_.ledger.on_instance_lost(instance_, ground_.loop.now() + wait);
   server_->drain(wait, [this, until = ground_.loop.now() + wait, then = std::move(then)]() mutable {
@@ -114,7 +120,7 @@ void ServerProcess::close() {
 
 void ServerProcess::crash() {
   ground_.trace.note("crash server", name_);
-  if (std::exchange(is_up_, false)) ground_.ledger.on_down(service_);
+  go_down();
   lose();
 }
 

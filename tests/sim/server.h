@@ -20,7 +20,7 @@ class ServerProcess final : private Service {
 
   // The three ways to stop before being destroyed. Each takes it out of the list.
   std::unique_ptr<Lease> die();                     // what a registry that has not noticed still holds
-  void drain(Duration wait, Fn<void()> then);
+  void drain(Duration wait, Duration listed, Fn<void()> then);  // withdrawn so much later, as seen by slow registries
   void close();                                     // the Server goes; its handlers go on
 
   // A crash and a restart that the registry does not see, as with addresses that never change.
@@ -30,6 +30,7 @@ class ServerProcess final : private Service {
   const std::string& service() const { return service_; }
   int instance() const { return instance_; }
   const std::string& listed_id() const { return listed_id_; }
+  size_t session_count() const { return server_ == nullptr ? 0 : server_->session_count(); }
   bool is_idle() const { return works_.empty(); }
 
  private:
@@ -47,6 +48,7 @@ class ServerProcess final : private Service {
   void answer(Call& call);
   void forget(Call& call);
   void withdraw();
+  void go_down();
   void listen();
   void lose();
 
@@ -59,6 +61,7 @@ class ServerProcess final : private Service {
   Router router_;
   std::unique_ptr<Server> server_;
   std::unique_ptr<Lease> lease_;
+  std::unique_ptr<Timer> withdraw_timer_;
   std::string listed_id_;
   int announcements_ = 0;
   bool is_up_ = false;                              // as the ledger knows

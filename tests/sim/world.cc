@@ -88,6 +88,7 @@ void World::prove() {
   std::vector<const Call*> brief = call_everywhere(sec(1), false);
   linger(sec(1));
   expect_ok(brief);
+  check_sessions();
 }
 
 void World::end() {
@@ -114,6 +115,14 @@ void World::end() {
   if (ground_.loop.timer_count() + ground_.loop.post_count() > 0)
     ground_.ledger.violation("all processes are gone, but " + std::to_string(ground_.loop.timer_count()) + " timers and " +
                              std::to_string(ground_.loop.post_count()) + " posts are left");
+}
+
+// A client has one channel to a name, and that has one connection to each instance.
+void World::check_sessions() {
+  for (const Slot& slot : slots_)
+    if (size_t count = slot.server->session_count(); count > clients_.size())
+      ground_.ledger.violation("instance " + std::to_string(slot.server->instance()) + " has " + std::to_string(count) +
+                               " connections from " + std::to_string(clients_.size()) + " clients");
 }
 
 std::vector<const Call*> World::call_everywhere(Duration timeout, bool waits) {
@@ -176,7 +185,8 @@ void World::drain_server() {
   if (slot == nullptr) return;
   slot->is_busy = true;
   Duration wait = nanos(ground_.random.between(0, drain_max.ns));
-  slot->server->drain(wait, [this, slot] {
+  Duration listed = nanos(ground_.random.between(0, ground_.plan.registry_lag.ns));
+  slot->server->drain(wait, listed, [this, slot] {
     slot->is_busy = false;
     slot->server.reset();
     restart_later(*slot);

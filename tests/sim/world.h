@@ -65,6 +65,7 @@ class World {
   void bury(std::unique_ptr<Lease> lease, const std::string& service, const std::string& id);
   void announce_clean(Slot& slot);
   void check_answered();
+  void check_sessions();
   void expect_ok(const std::vector<const Call*>& calls);
   std::vector<const Call*> call_everywhere(Duration timeout, bool waits);
   void linger(Duration length) { ground_.loop.run_for(length); }
