@@ -8,6 +8,7 @@
 
 #include "base/limits.h"
 #include "kit/calls.h"
+#include "kit/mangle.h"
 #include "kit/raw_http2.h"
 
 using namespace nebula;
@@ -486,6 +487,56 @@ Test(client_call, ends_with_its_session) {
   script.wire.client.session.reset();
   cr_assert_eq(script.call.code(), Code::unavailable);
   script.end();
+}
+
+Test(client_call, ends_once_whatever_the_peer_says) {
+  std::string good;
+  {
+    Wire wire;
+    wire.server.then_stream = [](StreamEnd& end) {
+      end.then_data = [&end] {
+        if (!end.has_ended) return;
+        end.stream->headers(fields({{":status", "200"}, {"content-type", "application/grpc"}, {"x-raw-bin", "AP8="}}), false);
+        end.stream->data(frame_message(Bytes::copy(end.received)), false);
+        end.stream->headers(fields({{"grpc-status", "0"}, {"x-tail", "1"}}), true);
+      };
+    };
+    Call calls[3] = {Call("/a/b", "hi"), Call("/a/b", std::string(3000, 'm')), Call("/a/b", "")};
+    for (Call& call : calls) {
+      Request request = call.request();
+      Reply reply = call.reply();
+      cr_assert(start_client_call(wire.world.loop, *wire.client.session, "a", limits::message_bytes_max, request, reply).ok());
+    }
+    wire.settle();
+    for (Call& call : calls) cr_assert(call.end() == "OK");
+    wire.server.session->drain();
+    wire.settle();
+    good = wire.server.tap.text;
+  }
+  Random random(seed(1));
+  int well = 0;
+  for (int round = 0; round < 150; round++) {
+    Wire wire(Wire::Raw::server);
+    Call calls[3] = {Call("/a/b", "hi"), Call("/a/b", std::string(3000, 'm')), Call("/a/b", "")};
+    for (Call& call : calls) {
+      Request request = call.request();
+      Reply reply = call.reply();
+      cr_assert(start_client_call(wire.world.loop, *wire.client.session, "a", limits::message_bytes_max, request, reply).ok());
+    }
+    for (const std::string& piece : pieces(mangled(good, random), random)) {
+      wire.raw->write(piece);
+      wire.world.loop.run_one();
+    }
+    wire.settle();
+    wire.raw.reset();
+    wire.settle();
+    for (Call& call : calls) {
+      cr_assert_eq(call.answers, 1, "round %d", round);
+      well += call.end() == "OK";
+    }
+    cr_assert_eq(wire.client.closes, 1, "round %d", round);
+  }
+  cr_assert_gt(well, 100, "or the test has shown only how a connection ends");
 }
 
 Test(client_call, can_be_followed_by_another_inside_its_answer) {

@@ -8,6 +8,7 @@
 
 #include "base/limits.h"
 #include "kit/calls.h"
+#include "kit/mangle.h"
 #include "kit/raw_http2.h"
 #include "rpc/health.h"
 
@@ -576,6 +577,40 @@ Test(server, survives_garbage_and_http1) {
   for (const auto& end : ends) cr_assert(end->closed.has_value());
   cr_assert(ends[1]->received.starts_with("HTTP/1.1 505"));
   cr_assert_eq(world.server->session_count(), 1);
+  cr_assert(world.lives());
+}
+
+Test(server, survives_mangled_conversations) {
+  std::string good;
+  {
+    ServerWorld world;
+    Call first, large("/hello/greet", std::string(3000, 'm')), held("/hello/hold", "hi", world.world.loop.now() + sec(1));
+    first.metadata = fields({{"x-text", "abc"}, {"x-raw-bin", "\xff\xfe"}});
+    world.run(first);
+    world.run(held);
+    world.run(large);
+    held.context.cancel(cancelled("enough"));
+    world.settle();
+    good = world.client.tap.text;
+  }
+  Random random(seed(1));
+  ServerWorld world;
+  for (int round = 0; round < 150; round++) {
+    std::unique_ptr<End> end;
+    world.world.network.dial(url("mem:hello"), [&](Result<std::unique_ptr<Conn>> conn) {
+      end = std::make_unique<End>(std::move(*conn));
+    });
+    world.settle();
+    for (const std::string& piece : pieces(mangled(good, random), random)) {
+      end->write(piece);
+      world.world.loop.run_one();
+    }
+    world.world.loop.run_for(sec(3));
+    end.reset();
+    world.settle();
+    cr_assert_eq(world.server->session_count(), 1, "round %d", round);
+    world.hold.calls.clear();
+  }
   cr_assert(world.lives());
 }
 
