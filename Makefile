@@ -65,7 +65,7 @@ asan tsan: %: build/%/build.ninja
 	@cmake --build build/$*
 
 # The Python package, with the engine inside: `pip install ./bindings/python`, with the tools for it fetched only once.
-python: $(VENV)/.nebula
+python: $(VENV)/.nebula ## the Python package, into build/venv
 $(VENV)/.tools: scripts/requirements.txt | setup
 	@echo "python: tools into $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
