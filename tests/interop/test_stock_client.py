@@ -25,7 +25,9 @@ def stub(channel, stubs):
 
 
 def as_json(channel, path="/hello/greet"):
-    return channel.unary_unary(path, request_serializer=lambda value: json.dumps(value).encode(), response_deserializer=json.loads)
+    return channel.unary_unary(
+        path, request_serializer=lambda value: json.dumps(value).encode(), response_deserializer=json.loads
+    )
 
 
 def test_json_by_a_serializer(channel):
@@ -46,18 +48,28 @@ def test_grpc_aio(address, stubs, echo):
     async def main():
         async with grpc.aio.insecure_channel(address) as channel:
             stub = stubs.EchoStub(channel)
-            replies = await asyncio.gather(*(stub.Say(echo.EchoRequest(text=str(i)), timeout=PATIENCE) for i in range(500)))
+            replies = await asyncio.gather(
+                *(stub.Say(echo.EchoRequest(text=str(i)), timeout=PATIENCE) for i in range(500))
+            )
             return [reply.text for reply in replies]
 
     assert asyncio.run(main()) == [str(i) for i in range(500)]
 
 
 def test_metadata_both_ways(stub, echo, notes):
-    sent = (("a", "1"), ("a", "2"), ("key-bin", b"\x00\x01\xfe\xff"), ("empty-bin", b""), ("text", "with, comma and = sign"))
+    sent = (
+        ("a", "1"),
+        ("a", "2"),
+        ("key-bin", b"\x00\x01\xfe\xff"),
+        ("empty-bin", b""),
+        ("text", "with, comma and = sign"),
+    )
     reply, call = stub.Say.with_call(echo.EchoRequest(text="x"), metadata=sent, timeout=5)
     seen = [pair for pair in notes.metadata if pair[0] in ("a", "key-bin", "empty-bin", "text")]
     assert seen == list(sent)
-    assert dict(call.initial_metadata())["first"] == "1" and dict(call.initial_metadata())["first-bin"] == b"\x00\xff\x10"
+    assert (
+        dict(call.initial_metadata())["first"] == "1" and dict(call.initial_metadata())["first-bin"] == b"\x00\xff\x10"
+    )
     trailers = [tuple(pair) for pair in call.trailing_metadata()]
     assert [value for name, value in trailers if name == "last"] == ["2", "3"] and ("last-bin", b"\xff\x00") in trailers
 
@@ -151,7 +163,10 @@ def test_malformed_protobuf_is_an_invalid_argument(channel, body):
 
 
 def test_malformed_json_is_an_invalid_argument_and_names_the_field(channel):
-    for body, text in ((b"{", "malformed JSON"), (b'{"nmae":"Ada"}', 'has no field "nmae" (fields: name); did you mean "name"?')):
+    for body, text in (
+        (b"{", "malformed JSON"),
+        (b'{"nmae":"Ada"}', 'has no field "nmae" (fields: name); did you mean "name"?'),
+    ):
         with pytest.raises(grpc.RpcError) as caught:
             channel.unary_unary("/hello/greet")(body, timeout=5)
         assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT and text in caught.value.details()
@@ -160,7 +175,10 @@ def test_malformed_json_is_an_invalid_argument_and_names_the_field(channel):
 def test_health(channel):
     health = health_pb2_grpc.HealthStub(channel)
     for service in ("", "hello", "interop.v1.Echo"):
-        assert health.Check(health_pb2.HealthCheckRequest(service=service), timeout=5).status == health_pb2.HealthCheckResponse.SERVING
+        assert (
+            health.Check(health_pb2.HealthCheckRequest(service=service), timeout=5).status
+            == health_pb2.HealthCheckResponse.SERVING
+        )
     with pytest.raises(grpc.RpcError) as caught:
         health.Check(health_pb2.HealthCheckRequest(service="nobody"), timeout=5)
     assert caught.value.code() == grpc.StatusCode.NOT_FOUND
@@ -184,5 +202,9 @@ def test_a_stream_to_a_unary_method_fails_and_the_connection_lives_on(channel, s
     many = channel.stream_unary("/interop.v1.Echo/Say", request_serializer=echo.EchoRequest.SerializeToString)
     with pytest.raises(grpc.RpcError) as caught:
         many(iter([echo.EchoRequest(), echo.EchoRequest()]), timeout=5)
-    assert caught.value.code() in (grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.INTERNAL, grpc.StatusCode.INVALID_ARGUMENT)
+    assert caught.value.code() in (
+        grpc.StatusCode.UNIMPLEMENTED,
+        grpc.StatusCode.INTERNAL,
+        grpc.StatusCode.INVALID_ARGUMENT,
+    )
     assert stub.Say(echo.EchoRequest(text="a"), timeout=5).text == "a"

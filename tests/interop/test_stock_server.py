@@ -28,7 +28,9 @@ class Server:
                 context.send_initial_metadata((("first", "1"), ("first-bin", b"\x00\xff\x10")))
                 context.set_trailing_metadata((("last", "2"), ("last", "3"), ("last-bin", b"\xff\x00")))
                 if request.status:
-                    context.abort(next(code for code in grpc.StatusCode if code.value[0] == request.status), request.message)
+                    context.abort(
+                        next(code for code in grpc.StatusCode if code.value[0] == request.status), request.message
+                    )
                 return echo.EchoReply(text=request.text, payload=request.payload or b"x" * request.answer_size)
 
             def Wait(self, request, context):
@@ -42,10 +44,16 @@ class Server:
             return grpc.unary_unary_rpc_method_handler(function, **serializers)
 
         plain = {
-            "greet": method(lambda fields, context: f"Hello {fields['name']}!", request_deserializer=json.loads, response_serializer=lambda value: json.dumps(value).encode()),
+            "greet": method(
+                lambda fields, context: f"Hello {fields['name']}!",
+                request_deserializer=json.loads,
+                response_serializer=lambda value: json.dumps(value).encode(),
+            ),
             "garbage": method(lambda data, context: b"\xff{"),
         }
-        self.server = grpc.server(concurrent.futures.ThreadPoolExecutor(8), options=(("grpc.so_reuseport", 0), *options))
+        self.server = grpc.server(
+            concurrent.futures.ThreadPoolExecutor(8), options=(("grpc.so_reuseport", 0), *options)
+        )
         stubs.add_EchoServicer_to_server(Echo(), self.server)
         self.server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("hello", plain),))
         self.health = health.HealthServicer()
@@ -224,7 +232,9 @@ def test_a_server_that_takes_few_streams_at_once(make, echo):
 
     async def main():
         async with nebula.connect(server.url) as channel:
-            replies = await asyncio.gather(*(channel.call(SAY, echo.EchoRequest(text=str(i)), timeout=PATIENCE) for i in range(200)))
+            replies = await asyncio.gather(
+                *(channel.call(SAY, echo.EchoRequest(text=str(i)), timeout=PATIENCE) for i in range(200))
+            )
             return [reply.text for reply in replies]
 
     assert asyncio.run(main()) == [str(i) for i in range(200)]
@@ -233,7 +243,9 @@ def test_a_server_that_takes_few_streams_at_once(make, echo):
 def test_many_calls_at_once(make, echo):
     async def main():
         async with nebula.connect(make().url) as channel:
-            replies = await asyncio.gather(*(channel.call(SAY, echo.EchoRequest(text=str(i)), timeout=60) for i in range(900)))
+            replies = await asyncio.gather(
+                *(channel.call(SAY, echo.EchoRequest(text=str(i)), timeout=60) for i in range(900))
+            )
             return [reply.text for reply in replies]
 
     assert asyncio.run(main()) == [str(i) for i in range(900)]  # from 1,000 waiting calls on grpcio refuses some
@@ -253,7 +265,9 @@ def test_a_server_that_stops_lets_a_running_call_end(make, echo, notes):
     server = make()
     with nebula.connect(server.url) as channel:
         ended = []
-        thread = threading.Thread(target=lambda: ended.append(failure(channel.call, WAIT, echo.EchoRequest(), timeout=PATIENCE).code))
+        thread = threading.Thread(
+            target=lambda: ended.append(failure(channel.call, WAIT, echo.EchoRequest(), timeout=PATIENCE).code)
+        )
         thread.start()
         assert notes.began.wait(PATIENCE)
         server.server.stop(0.3).wait()
@@ -273,7 +287,9 @@ def test_grpc_aio_server(stubs, echo):
         await server.start()
         try:
             async with nebula.connect(f"tcp://127.0.0.1:{port}") as channel:
-                replies = await asyncio.gather(*(channel.call(SAY, echo.EchoRequest(text=str(i)), timeout=PATIENCE) for i in range(100)))
+                replies = await asyncio.gather(
+                    *(channel.call(SAY, echo.EchoRequest(text=str(i)), timeout=PATIENCE) for i in range(100))
+                )
                 return [reply.text for reply in replies]
         finally:
             await server.stop(None)

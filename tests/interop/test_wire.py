@@ -147,7 +147,14 @@ def client(where):
 
 
 def headers(path="/hello/greet", **changes):
-    fields = {":method": "POST", ":scheme": "http", ":path": path, ":authority": "x", "te": "trailers", "content-type": "application/grpc"}
+    fields = {
+        ":method": "POST",
+        ":scheme": "http",
+        ":path": path,
+        ":authority": "x",
+        "te": "trailers",
+        "content-type": "application/grpc",
+    }
     fields.update({name.replace("_", "-"): value for name, value in changes.items()})
     fields.update({f":{name[1:]}": fields.pop(name) for name in list(fields) if name.startswith("-")})
     return [(name, value) for name, value in fields.items() if value is not None]
@@ -167,11 +174,15 @@ def test_a_call_by_hand(client):
     assert body == framed(b'"Hello Ada!"') and how == "StreamEnded"
 
 
-@pytest.mark.parametrize("codec", ["application/grpc+json", "application/grpc;charset=utf-8", "application/grpc+json; x=1"])
+@pytest.mark.parametrize(
+    "codec", ["application/grpc+json", "application/grpc;charset=utf-8", "application/grpc+json; x=1"]
+)
 def test_content_types_of_grpc_are_served_and_answered_in_kind(client, codec):
     fields, body, _ = call(client, headers(content_type=codec), framed(b"{}"))
     assert fields["grpc-status"] == "0" and body == framed(b'"Hello world!"')
-    assert fields["content-type"].startswith("application/grpc") and ("+json" in fields["content-type"]) == ("+json" in codec)
+    assert fields["content-type"].startswith("application/grpc") and ("+json" in fields["content-type"]) == (
+        "+json" in codec
+    )
 
 
 @pytest.mark.parametrize("codec", ["application/json", "text/plain", "application/grpcx", "application/grpc-web", None])

@@ -50,8 +50,8 @@ Outcome = Callable[[_Request, engine.Pending], Any]
 class Channel:
     """A way to reach services: by name through the registry, or one address.
 
-    One channel may be used by all threads and event loops of a program; each has connections of its own. It is closed by
-    `close()`, at the end of a `with` or `async with` block, or when it is no longer referenced.
+    One channel may be used by all threads and event loops of a program; each has connections of its own. It is closed
+    by `close()`, at the end of a `with` or `async with` block, or when it is no longer referenced.
     """
 
     def __init__(self, target: str = "nebula:", *, max_message: int = 0, mode: Optional[str] = None) -> None:
@@ -92,12 +92,13 @@ class Channel:
     ) -> Any:
         """Calls "/service/method" and returns the answer; where an event loop runs, a coroutine of it.
 
-        message: a dict (or None, for no fields) travels as JSON and so does the answer; a protobuf message is answered by
-        one; bytes are sent as they are and answered by bytes. Any other value travels as JSON.
-        response: the message class of the answer to a protobuf message, if its .proto file does not tell.
+        message: a dict (or None, for no fields) travels as JSON and so does the answer; a protobuf message is answered
+        by one; bytes are sent as they are and answered by bytes. Any other value travels as JSON.
+        response: the message class of the answer, if the .proto file of a protobuf request does not tell.
         timeout: seconds until DEADLINE_EXCEEDED; None waits for ever.
-        metadata: a dict or pairs. wait_for_ready: wait for an instance, rather than fail with UNAVAILABLE when there is
-        none. idempotent: being executed twice does no harm.
+        metadata: a dict or pairs.
+        wait_for_ready: wait for an instance, rather than fail with UNAVAILABLE when there is none.
+        idempotent: being executed twice does no harm.
 
         Raises nebula.Error when the call fails, INTERNAL when its answer is malformed.
         """
@@ -292,8 +293,8 @@ class MethodClient:
 def connect(target: str, *, max_message: int = 0, mode: Optional[str] = None) -> Channel:
     """A channel to an address or a name: tcp://host:port, unix:/path, nebula://name, or nebula: for all names.
 
-    No connection is made before the first call. max_message: bytes of an answer at most, 0 is 4 MiB. mode: "sync" or "aio",
-    None finds out. Raises ValueError or nebula.EngineError if the target is malformed.
+    No connection is made before the first call. max_message: bytes of an answer at most, 0 is 4 MiB. mode: "sync" or
+    "aio", None finds out. Raises ValueError or nebula.EngineError if the target is malformed.
     """
     channel = Channel(target, max_message=max_message, mode=mode)
     # The engine is the judge of targets; asking it needs a port, and this thread's will be needed anyway.
@@ -316,8 +317,8 @@ def service(
     """A service, found by its name.
 
     timeout: seconds for each call, None waits for ever. metadata: goes with each call. channel: another way than the
-    registry. mode: "sync" returns results, "aio" coroutines, None decides at each call: a coroutine where an asyncio loop
-    runs in this thread.
+    registry. mode: "sync" returns results, "aio" coroutines, None decides at each call: a coroutine where an asyncio
+    loop runs in this thread.
     """
     return ServiceClient(channel or _by_name, name, timeout, metadata, mode)
 

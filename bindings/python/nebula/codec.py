@@ -71,7 +71,9 @@ def codec_name(flags: int, metadata: bytes) -> Optional[str]:
 
 def is_message_class(hint: Any) -> bool:
     """Whether a class is a protobuf message's."""
-    return isinstance(hint, type) and all(hasattr(hint, name) for name in ("FromString", "SerializeToString", "DESCRIPTOR"))
+    return isinstance(hint, type) and all(
+        hasattr(hint, name) for name in ("FromString", "SerializeToString", "DESCRIPTOR")
+    )
 
 
 def message_from_bytes(cls: Any, data: bytes) -> Any:
@@ -109,7 +111,9 @@ def reply_class(message: Any, path: str) -> Any:
     try:
         found = message.DESCRIPTOR.file.pool.FindServiceByName(service).methods_by_name[method].output_type
     except KeyError:
-        raise TypeError(f"{service}.{method} is in no .proto file that is loaded: say response=<its message class>") from None
+        raise TypeError(
+            f"{service}.{method} is in no .proto file that is loaded: say response=<its message class>"
+        ) from None
     from google.protobuf import message_factory
 
     return message_factory.GetMessageClass(found)

@@ -17,7 +17,19 @@ if TYPE_CHECKING:
 class Context:
     """One call, seen from its handler. A handler gets it by a parameter annotated `nebula.Context`."""
 
-    __slots__ = ("_server", "_call", "_block", "_deadline", "_cancelled", "_task", "_trailers", "_has_headers", "_peer", "_path", "__weakref__")
+    __slots__ = (
+        "_server",
+        "_call",
+        "_block",
+        "_deadline",
+        "_cancelled",
+        "_task",
+        "_trailers",
+        "_has_headers",
+        "_peer",
+        "_path",
+        "__weakref__",
+    )
 
     def __init__(self, server: Server, call: int, path: str, block: bytes, left_us: int) -> None:
         self._server = server
@@ -71,8 +83,8 @@ class Context:
     def send_initial_metadata(self, metadata: MetadataLike) -> None:
         """Sends metadata ahead of the answer. At most once, and before the handler returns.
 
-        Raises ValueError or TypeError for metadata that cannot be sent, RuntimeError the second time. Does nothing if the
-        call is over.
+        Raises ValueError or TypeError for metadata that cannot be sent, RuntimeError the second time. Does nothing if
+        the call is over.
         """
         block = pack(metadata)
         if self._has_headers:

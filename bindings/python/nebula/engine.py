@@ -33,7 +33,9 @@ TURNS_MAX = 4
 class Calls(Protocol):
     """Who answers the calls of a method: a server."""
 
-    def on_call(self, tag: int, call: int, flags: int, data: Optional[bytes], metadata: bytes, left_us: int) -> None: ...
+    def on_call(
+        self, tag: int, call: int, flags: int, data: Optional[bytes], metadata: bytes, left_us: int
+    ) -> None: ...
     def on_cancelled(self, call: int, status: int) -> None: ...
 
 
@@ -90,7 +92,13 @@ class Port:
         return link
 
     def start(
-        self, method: int, timeout_us: int, metadata: Optional[bytes], data: Optional[bytes], flags: int, pending: Pending
+        self,
+        method: int,
+        timeout_us: int,
+        metadata: Optional[bytes],
+        data: Optional[bytes],
+        flags: int,
+        pending: Pending,
     ) -> None:
         """Begins a call; `pending` hears of its end."""
         tag = next(self.tags)
@@ -113,7 +121,15 @@ class Port:
                 log.exception("an event could not be delivered")
 
     def _deliver(
-        self, kind: int, call: int, tag: int, flags: int, status: int, data: Optional[bytes], metadata: bytes, value: int
+        self,
+        kind: int,
+        call: int,
+        tag: int,
+        flags: int,
+        status: int,
+        data: Optional[bytes],
+        metadata: bytes,
+        value: int,
     ) -> None:
         if kind == _nebula.EV_FINISHED:
             pending = self.pending.pop(tag, None)

@@ -116,7 +116,9 @@ class JsonMethod(Method):
                     return None
                 fields.append(f"{field}={shape.example}")
             elif isinstance(default, str):
-                fields.append(f"{field}={json.dumps(default, ensure_ascii=False)}")  # the quotes of the rest of the line
+                fields.append(
+                    f"{field}={json.dumps(default, ensure_ascii=False)}"
+                )  # the quotes of the rest of the line
             elif default is None or isinstance(default, (bool, int, float)):
                 fields.append(f"{field}={default!r}")
         attribute = f".{self.name}" if self.name.isidentifier() and self.name[0] != "_" else f'["{self.name}"]'

@@ -21,8 +21,8 @@ def run(
     max_message: int = 0,
     drain_timeout: float = 10.0,
 ) -> None:
-    """Serves until SIGINT or SIGTERM. Then withdraws, lets running calls end, and returns; a second signal ends the process
-    at once. Only the main thread hears signals.
+    """Serves until SIGINT or SIGTERM. Then withdraws, lets running calls end, and returns; a second signal ends the
+    process at once. Only the main thread hears signals.
 
     Arguments as for nebula.serve. Prints one line per service when all can be called.
     """

@@ -60,8 +60,8 @@ class Service:
         JSON. Proto-first: one parameter that is a protobuf message, a protobuf message as the result. Either may have a
         parameter annotated nebula.Context.
 
-        `async def` handlers run on the event loop, `def` handlers in a pool of threads. A handler that raises nebula.Error
-        answers with it; any other exception is UNKNOWN to the caller and is logged here.
+        `async def` handlers run on the event loop, `def` handlers in a pool of threads. A handler that raises
+        nebula.Error answers with it; any other exception is UNKNOWN to the caller and is logged here.
 
         name: the method's, if not the function's. Raises TypeError for a signature that cannot be served, naming the
         parameter, and ValueError for a name that is malformed or taken.
@@ -235,7 +235,9 @@ class Server:
         fresh = self._context.copy()  # what one handler sets in a context variable is not the next one's
         if method.is_async:
             context._task = fresh.run(_begin, self._run_async(method, context, encoding, arguments))
-        elif not self._workers.submit(functools.partial(fresh.run, self._run_sync, method, context, encoding, arguments)):
+            return
+        job = functools.partial(fresh.run, self._run_sync, method, context, encoding, arguments)
+        if not self._workers.submit(job):
             self._finish(context, Error(Code.RESOURCE_EXHAUSTED, f"{method.label}: too many calls wait for a thread"))
 
     def on_cancelled(self, call: int, status: int) -> None:
@@ -328,11 +330,11 @@ def serve(
     >>> async with nebula.serve(app) as server:
     ...     print(server.urls)
 
-    services: one or more; a string among them is an address. address: tcp://host:port (0: any port), unix:/path, mem:name,
-    or several; None: a Unix socket and a port of 127.0.0.1 that are found through the registry. announce: names to register;
-    None: those of the services if no address is given, else none. workers: threads for `def` handlers, None is 4 more than
-    there are processors, at most 32. max_message: bytes of a request at most, 0 is 4 MiB. drain_timeout: seconds that
-    running calls get at the end.
+    services: one or more; a string among them is an address. address: tcp://host:port (0: any port), unix:/path,
+    mem:name, or several; None: a Unix socket and a port of 127.0.0.1 that are found through the registry. announce:
+    names to register; None: those of the services if no address is given, else none. workers: threads for `def`
+    handlers, None is 4 more than there are processors, at most 32. max_message: bytes of a request at most, 0 is 4 MiB.
+    drain_timeout: seconds that running calls get at the end.
     """
     served = [service for service in services if isinstance(service, Service)]
     addresses: list[Optional[str]] = [text for text in services if isinstance(text, str)]

@@ -17,8 +17,8 @@ WAITING_MAX = 100_000
 class Workers:
     """Up to `size` threads, each begun when all others are busy.
 
-    They are daemons: a handler that hangs must not keep a process alive that was told to stop. That is why this is not a
-    ThreadPoolExecutor, whose threads are joined at exit.
+    They are daemons: a handler that hangs must not keep a process alive that was told to stop. That is why this is not
+    a ThreadPoolExecutor, whose threads are joined at exit.
     """
 
     def __init__(self, size: Optional[int] = None) -> None:

@@ -4,7 +4,6 @@ import pathlib
 import signal
 
 import pytest
-
 from kit import Background, Program, message_classes
 
 

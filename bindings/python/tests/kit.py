@@ -16,9 +16,13 @@ import textwrap
 import threading
 import time
 
-# The installed package is tested. The sources beside these tests have no native module, and `python -m pytest` run there
-# would find them first.
-sys.path[:] = [path for path in sys.path if not pathlib.Path(path or ".", "nebula", "_nebula.pyi").exists() or "site-packages" in path]
+# The installed package is tested. The sources beside these tests have no native module, and `python -m pytest` run
+# there would find them first.
+sys.path[:] = [
+    path
+    for path in sys.path
+    if not pathlib.Path(path or ".", "nebula", "_nebula.pyi").exists() or "site-packages" in path
+]
 
 # Before the engine is made. Short, since a Unix socket's path must fit into 107 bytes.
 REGISTRY = tempfile.mkdtemp(prefix="neb-", dir="/tmp")

@@ -8,9 +8,9 @@ import signal
 import time
 
 import pytest
+from kit import PATIENCE, REGISTRY, aio, eventually
 
 import nebula
-from kit import PATIENCE, REGISTRY, aio, eventually
 from nebula import engine
 
 HELLO = """
@@ -88,7 +88,9 @@ def test_an_idle_client_finds_the_successor_at_its_first_call(program):
 
 def test_a_call_may_wait_for_its_service(program):
     async def main():
-        call = asyncio.ensure_future(nebula.service("late").greet({"name": "Ada"}, wait_for_ready=True, timeout=PATIENCE))
+        call = asyncio.ensure_future(
+            nebula.service("late").greet({"name": "Ada"}, wait_for_ready=True, timeout=PATIENCE)
+        )
         await asyncio.sleep(0.05)
         assert not call.done()
         program(HELLO, "late").line()
@@ -132,7 +134,9 @@ def test_a_service_and_its_caller_may_be_one_process():
 
     async def main():
         async with nebula.serve(app, drain_timeout=0.1) as server:
-            assert any(url.startswith("unix:") for url in server.urls) and any(url.startswith("tcp:") for url in server.urls)
+            assert any(url.startswith("unix:") for url in server.urls) and any(
+                url.startswith("tcp:") for url in server.urls
+            )
             return await nebula.service("inside", timeout=5).outer()
 
     assert aio(main) == "outer inner innermost"

@@ -10,9 +10,9 @@ import time
 import weakref
 
 import pytest
+from kit import PATIENCE, aio, eventually
 
 import nebula
-from kit import PATIENCE, aio, eventually
 from nebula import engine
 
 

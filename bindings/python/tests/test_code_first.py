@@ -9,9 +9,9 @@ import threading
 from typing import List, Optional
 
 import pytest
+from kit import aio
 
 import nebula
-from kit import aio
 
 hello = nebula.Service("hello")
 
@@ -78,7 +78,9 @@ def test_a_method_is_called_with_its_fields(client):
     assert client.greet() == "Hello world!"
     assert client.greet_soon(name="Ädä 🎉") == "Hello Ädä 🎉!"
     assert client.greet({"name": "Ada"}) == "Hello Ada!"
-    assert client["total.price"](items=[{"name": "a", "price": 1}, {"name": "b", "price": 2.5}], rebate=0.5) == {"total": 3.0}
+    assert client["total.price"](items=[{"name": "a", "price": 1}, {"name": "b", "price": 2.5}], rebate=0.5) == {
+        "total": 3.0
+    }
     assert client["total.price"](items=[Item("a", 1.0)]) == {"total": 1.0}
     assert client.nothing() is None
     assert client.anything(value=[1, None, {"a": "b"}]) == [1, None, {"a": "b"}]
@@ -107,7 +109,11 @@ def test_no_body_and_an_empty_one_are_no_fields(channel):
         ("greet_soon", {}, 'hello.greet_soon: field "name" is missing'),
         ("greet_soon", {"name": None}, 'hello.greet_soon: field "name" must be a string, not null'),
         ("nothing", {"a": 1}, 'hello.nothing has no field "a" (fields: none)'),
-        ("total.price", {"items": [{"name": "a", "price": "x"}]}, 'hello.total.price: field "items[0].price" must be a number, not "x"'),
+        (
+            "total.price",
+            {"items": [{"name": "a", "price": "x"}]},
+            'hello.total.price: field "items[0].price" must be a number, not "x"',
+        ),
         ("total.price", {"items": [{"name": "a"}]}, 'hello.total.price: field "items[0].price" is missing'),
         ("whereabouts", {"ctx": 1}, 'hello.whereabouts has no field "ctx" (fields: tag)'),
     ],
@@ -150,12 +156,20 @@ def test_an_unknown_method_is_unimplemented(client):
     assert caught.value.code == nebula.UNIMPLEMENTED
 
 
-@pytest.mark.parametrize("method, text", [("liar", "the result must be a string, not 3"), ("unspeakable", "the result cannot be encoded: a set has no form in JSON")])
+@pytest.mark.parametrize(
+    "method, text",
+    [
+        ("liar", "the result must be a string, not 3"),
+        ("unspeakable", "the result cannot be encoded: a set has no form in JSON"),
+    ],
+)
 def test_a_result_that_cannot_be_sent_is_internal_and_logged(client, caplog, method, text):
     with pytest.raises(nebula.Error) as caught:
         client[method]()
     assert (caught.value.code, caught.value.message) == (nebula.INTERNAL, f"hello.{method}: {text}")
-    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == [f"hello.{method}: {text}"]
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == [
+        f"hello.{method}: {text}"
+    ]
 
 
 def test_context_variables_of_one_call_are_not_the_next_ones():
@@ -182,7 +196,7 @@ def test_context_variables_of_one_call_are_not_the_next_ones():
     assert aio(main) == ["from the program"] * 4
 
 
-# ---- what is refused where it is written --------------------------------------------------------------------------------
+# ---- what is refused where it is written -----------------------------------------------------------------------------
 
 
 def test_an_unsupported_hint_names_its_parameter():

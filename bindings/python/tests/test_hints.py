@@ -102,7 +102,11 @@ def test_a_value_of_its_hint_is_decoded(hint, json, value):
         (Address, {}, 's: field "city" is missing'),
         (Address, {"city": "Ulm", "zipp": "1"}, 's has no field "zipp" (fields: city, zip); did you mean "zip"?'),
         (Person, {"name": "A", "homes": [{"city": 1}]}, 's: field "homes[0].city" must be a string, not 1'),
-        (Person, {"name": "A", "boss": {"nam": "B"}}, 's: field "boss" has no field "nam" (fields: name, homes, boss); did you mean "name"?'),
+        (
+            Person,
+            {"name": "A", "boss": {"nam": "B"}},
+            's: field "boss" has no field "nam" (fields: name, homes, boss); did you mean "name"?',
+        ),
         (Person, {"name": "A", "boss": {"name": 7}}, 's: field "boss.name" must be a string, not 7'),
         (Point, {"x": 1}, 's: field "y" is missing'),
         (Percent, {"value": 101}, "s is not valid: 0 to 100"),
@@ -133,14 +137,25 @@ def test_a_result_is_encoded(hint, value, json):
 
 @pytest.mark.parametrize(
     "hint, value",
-    [(str, 3), (str, None), (int, True), (Address, {"city": "Ulm"}), (Point, {"x": 1}), (List[int], "ab"), (bytes, "a"), (Dict[str, int], {1: 1})],
+    [
+        (str, 3),
+        (str, None),
+        (int, True),
+        (Address, {"city": "Ulm"}),
+        (Point, {"x": 1}),
+        (List[int], "ab"),
+        (bytes, "a"),
+        (Dict[str, int], {1: 1}),
+    ],
 )
 def test_a_result_that_is_not_of_its_hint_is_refused(hint, value):
     with pytest.raises(hints.Mismatch):
         shape(hint).encode(value)
 
 
-@pytest.mark.parametrize("hint", [set, tuple, complex, object, "int", Dict[int, str], List[set], Literal[b"a"], dataclasses, 3])
+@pytest.mark.parametrize(
+    "hint", [set, tuple, complex, object, "int", Dict[int, str], List[set], Literal[b"a"], dataclasses, 3]
+)
 def test_a_hint_without_a_form_in_json_is_refused_at_once(hint):
     with pytest.raises(TypeError, match="test: .* has no form in JSON; supported are str, int"):
         shape(hint)

@@ -8,24 +8,9 @@ import threading
 import time
 
 import pytest
-
-import nebula
 from kit import PATIENCE
 
-SERVED = """
-    import asyncio, nebula, threading
-    app = nebula.Service({name!r})
-
-    @app.rpc
-    async def pid() -> int:
-        import os
-        return os.getpid()
-
-    @app.rpc
-    async def hang() -> None:
-        await asyncio.sleep(1000)
-"""
-
+import nebula
 
 @pytest.fixture
 def url(serving):
@@ -110,7 +95,12 @@ def test_multiprocessing_with_fork_works_in_a_service(program):
 
 @pytest.mark.parametrize(
     "ending",
-    ["pass", "sys.exit(0)", "client.say(); del client, channel", "threading.Thread(target=client.hang, daemon=True).start(); time.sleep(0.05)"],
+    [
+        "pass",
+        "sys.exit(0)",
+        "client.say(); del client, channel",
+        "threading.Thread(target=client.hang, daemon=True).start(); time.sleep(0.05)",
+    ],
 )
 def test_a_program_may_end_with_all_open(program, url, ending):
     source = f"""
@@ -201,7 +191,7 @@ def test_nebula_log_shows_the_bindings_own_lines(program):
             raise ValueError("no")
 
         async def main():
-            async with nebula.serve(app, address="tcp://127.0.0.1:0") as server, nebula.connect(server.urls[0]) as channel:
+            async with nebula.serve(app, "tcp://127.0.0.1:0") as server, nebula.connect(server.urls[0]) as channel:
                 try:
                     await channel.service("logs").fail()
                 except nebula.Error as error:
@@ -209,7 +199,11 @@ def test_nebula_log_shows_the_bindings_own_lines(program):
 
         asyncio.run(main())
     """
-    for args, env, begin in (((), {"NEBULA_LOG": "warn"}, "nebula: ERROR: "), ((), {}, ""), (("configured",), {"NEBULA_LOG": "warn"}, "own ")):
+    for args, env, begin in (
+        ((), {"NEBULA_LOG": "warn"}, "nebula: ERROR: "),
+        ((), {}, ""),
+        (("configured",), {"NEBULA_LOG": "warn"}, "own "),
+    ):
         code, out, err = program(source, *args, env=env).end()
         lines = [line for line in err.splitlines() if "logs.fail failed" in line]
         assert code == 0 and lines == [begin + "logs.fail failed"], err

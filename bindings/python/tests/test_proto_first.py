@@ -1,9 +1,9 @@
 """Methods whose messages are protobuf's."""
 
 import pytest
+from kit import aio
 
 import nebula
-from kit import aio
 
 
 @pytest.fixture

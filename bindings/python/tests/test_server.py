@@ -8,9 +8,9 @@ import sys
 import threading
 
 import pytest
+from kit import PATIENCE, aio, eventually
 
 import nebula
-from kit import PATIENCE, aio, eventually
 
 
 def served(app, use, **options):
@@ -33,7 +33,7 @@ def failure(call):
     return wait()
 
 
-# ---- handlers that raise ------------------------------------------------------------------------------------------------
+# ---- handlers that raise ---------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -83,9 +83,17 @@ def test_an_error_answers_with_its_code_message_and_metadata(faulty, kind, caplo
 
 @pytest.mark.parametrize("kind", ["plain", "async"])
 @pytest.mark.parametrize(
-    "name, message", [("other", "ValueError: a text"), ("silent", "KeyError"), ("leaves", "SystemExit: 3"), ("nul", "RuntimeError: a b?")]
+    "name, message",
+    [
+        ("other", "ValueError: a text"),
+        ("silent", "KeyError"),
+        ("leaves", "SystemExit: 3"),
+        ("nul", "RuntimeError: a b?"),
+    ],
 )
-def test_an_exception_is_unknown_logged_once_with_its_stack_and_the_service_lives_on(faulty, kind, name, message, caplog):
+def test_an_exception_is_unknown_logged_once_with_its_stack_and_the_service_lives_on(
+    faulty, kind, name, message, caplog
+):
     async def use(client, server):
         error = await failure(client[f"{name}_{kind}"]())
         assert (await failure(client[f"own_{kind}"]())).code == nebula.NOT_FOUND
@@ -125,7 +133,7 @@ def test_an_error_of_a_service_behind_is_handed_on():
     assert str(error) == "ABORTED: try again" and error.metadata.get("hint") == "later"
 
 
-# ---- cancellation and deadlines --------------------------------------------------------------------------------------------
+# ---- cancellation and deadlines --------------------------------------------------------------------------------------
 
 
 class Slow:
@@ -270,7 +278,7 @@ def test_a_call_that_dies_while_it_waits_for_a_thread_never_runs():
     assert ran == ["alive"]
 
 
-# ---- context --------------------------------------------------------------------------------------------------------------
+# ---- context ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ["plain", "async"])
@@ -291,7 +299,9 @@ def test_metadata_goes_both_ways(kind):
 
     async def main():
         async with nebula.serve(app, address="tcp://127.0.0.1:0") as server, nebula.connect(server.urls[0]) as channel:
-            return await channel.exchange(f"/meta/{kind}", {}, metadata=[("a", "1"), ("a", "2"), ("b-bin", b"\xff\x00")], timeout=5)
+            return await channel.exchange(
+                f"/meta/{kind}", {}, metadata=[("a", "1"), ("a", "2"), ("b-bin", b"\xff\x00")], timeout=5
+            )
 
     reply = aio(main)
     seen = [pair for pair in reply.value if pair[0] in ("a", "b-bin")]
@@ -370,7 +380,7 @@ def test_a_context_may_be_used_when_its_call_is_over():
     assert context.peer == "" and context.method == "/ctx/leave" and not context.cancelled
 
 
-# ---- life of a server -----------------------------------------------------------------------------------------------------
+# ---- life of a server ------------------------------------------------------------------------------------------------
 
 
 def test_draining_lets_running_calls_end():
@@ -478,7 +488,9 @@ def test_the_health_service_answers():
 
             async def status(service):
                 request = health_pb2.HealthCheckRequest(service=service)
-                return (await channel.call("/grpc.health.v1.Health/Check", request, response=health_pb2.HealthCheckResponse)).status
+                return (
+                    await channel.call("/grpc.health.v1.Health/Check", request, response=health_pb2.HealthCheckResponse)
+                ).status
 
             assert await status("") == await status("well") == 1
             server.set_health(False, "well")

@@ -42,7 +42,9 @@ PROGRAM = """
 
 
 def mypy(*args):
-    done = subprocess.run([sys.executable, "-m", "mypy", "--strict", *args], cwd=PACKAGE, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", *args], cwd=PACKAGE, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
