@@ -36,6 +36,11 @@ def say(name, outcome, seconds, output=""):
         print("    | " + output.rstrip("\n").replace("\n", "\n    | "), flush=True)
 
 
+def plain(output):
+    """Without colours: Criterion and others write them into a pipe too, where an environment says CI."""
+    return re.sub(r"\x1b\[[0-9;]*m", "", output)
+
+
 def execute(command, env=None):
     """Runs it in a process group of its own. Returns the exit code (None: took too long), the output, the seconds."""
     began = time.monotonic()
@@ -44,12 +49,12 @@ def execute(command, env=None):
         env={**os.environ, **SANITIZERS, **(env or {})}, start_new_session=True, text=True, errors="replace")
     try:
         output, _ = child.communicate(timeout=TIMEOUT_S)
-        return child.returncode, output, time.monotonic() - began
+        return child.returncode, plain(output), time.monotonic() - began
     except BaseException as error:
         os.killpg(child.pid, signal.SIGKILL)
         output, _ = child.communicate()
         if isinstance(error, subprocess.TimeoutExpired):
-            return None, output, time.monotonic() - began
+            return None, plain(output), time.monotonic() - began
         raise
 
 
