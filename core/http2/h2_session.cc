@@ -41,7 +41,8 @@ void add_received(Head* head, std::string_view name, std::string_view value) {
 }
 
 bool looks_like_http1(std::string_view text) {
-  for (std::string_view method : {"GET ", "POST ", "PUT ", "HEAD ", "DELETE ", "OPTIONS ", "PATCH ", "TRACE ", "CONNECT "})
+  for (std::string_view method :
+       {"GET ", "POST ", "PUT ", "HEAD ", "DELETE ", "OPTIONS ", "PATCH ", "TRACE ", "CONNECT "})
     if (text.starts_with(method)) return true;
   return text.find(" HTTP/1.") != std::string_view::npos;
 }
@@ -287,12 +288,14 @@ void H2Session::drain() {
 
 void H2Session::say_last() {
   if (std::exchange(has_said_last_, true)) return;
-  nghttp2_submit_goaway(raw_, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(raw_), NGHTTP2_NO_ERROR, nullptr, 0);
+  nghttp2_submit_goaway(raw_, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(raw_), NGHTTP2_NO_ERROR,
+                        nullptr, 0);
 }
 
 size_t H2Session::metadata_bytes_max() const {
   // Before its SETTINGS the peer takes anything, but nghttp2 would not send it.
-  return std::min<size_t>(nghttp2_session_get_remote_settings(raw_, NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE), head_sent_bytes_max);
+  return std::min<size_t>(nghttp2_session_get_remote_settings(raw_, NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE),
+                          head_sent_bytes_max);
 }
 
 // ---- bytes in
@@ -303,7 +306,8 @@ void H2Session::on_bytes(Bytes data) {
   ssize_t taken = nghttp2_session_mem_recv(raw_, reinterpret_cast<const uint8_t*>(data.data()), data.size());
   reading_ = nullptr;
   if (taken == NGHTTP2_ERR_BAD_CLIENT_MAGIC && looks_like_http1(data.view())) return answer_http1();
-  if (taken < 0) return end(unavailable("no HTTP/2 with " + peer().address + ": " + nghttp2_strerror(static_cast<int>(taken))));
+  if (taken < 0)
+    return end(unavailable("no HTTP/2 with " + peer().address + ": " + nghttp2_strerror(static_cast<int>(taken))));
   flush_later();
 }
 

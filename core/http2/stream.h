@@ -1,7 +1,8 @@
 // http2/stream.h - all that rpc/ may know of HTTP/2 (and, later, of QUIC): a Session of Streams.
 //
 // No event fires from inside a verb of the same stream. Whoever gets an event may destroy the stream in it; a session
-// is destroyed from outside its own events only (Loop::later). What verbs produce leaves at the end of the turn, in one flush for all streams.
+// is destroyed from outside its own events only (Loop::later). What verbs produce leaves at the end of the turn, in one
+// flush for all streams.
 #pragma once
 
 #include <cstdint>
@@ -51,7 +52,7 @@ class Stream {
   virtual void headers(Metadata head, bool last) = 0;   // first: request or response; second: trailers, always last
   virtual bool data(Bytes data, bool last) = 0;         // false: taken, but wait for on_writable before the next
   virtual void consumed(size_t byte_count) = 0;         // gives the peer window back
-  virtual void reset(uint32_t h2_code) = 0;             // on_closed still follows
+  virtual void reset(uint32_t h2_code) = 0;             // after headers(); on_closed still follows
 };
 
 struct SessionEvents {

@@ -72,7 +72,8 @@ void ClientCall::on_headers(Head head, bool last) {
 Status ClientCall::begin(const Head& head) {
   if (http_status_ != "200") return grpc::find_status(head.fields).value_or(grpc::status_of_http(http_status_));
   std::string_view type = head.fields.find("content-type").value_or("");
-  if (!grpc::codec_of(type)) return {Code::unknown, "the peer answered with content-type \"" + std::string(type) + "\", not gRPC"};
+  if (!grpc::codec_of(type))
+    return {Code::unknown, "the peer answered with content-type \"" + std::string(type) + "\", not gRPC"};
   if (std::string_view encoding = head.fields.find("grpc-encoding").value_or("identity"); encoding != "identity")
     return internal("the peer compressed with \"" + std::string(encoding) + "\", which was not offered");
   TRY(metadata_, grpc::from_wire(head.fields));
@@ -134,7 +135,8 @@ void ClientCall::on_closed(Status why, Fate fate) {
   if (context_ != nullptr) {
     if (why.ok()) why = internal("the peer ended the stream without a status");
     // A server that keeps deadlines too resets the stream a moment before our own timer fires.
-    if (why.code() == Code::cancelled && loop_.now() >= deadline_) why = deadline_exceeded("the deadline passed at the server");
+    if (why.code() == Code::cancelled && loop_.now() >= deadline_)
+      why = deadline_exceeded("the deadline passed at the server");
     fail(std::move(why), fate);
   }
   delete this;

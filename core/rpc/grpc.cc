@@ -208,7 +208,8 @@ void add_status(const Status& status, Metadata* trailers) {
   if (status.message().size() <= limits::status_message_bytes_max)
     trailers->add("grpc-message", percent_encode(status.message()));
   else
-    trailers->add("grpc-message", percent_encode(whole_characters(status.message(), limits::status_message_bytes_max)) + " ...");
+    trailers->add("grpc-message",
+                  percent_encode(whole_characters(status.message(), limits::status_message_bytes_max)) + " ...");
 }
 
 std::optional<Status> find_status(const Metadata& trailers) {

@@ -5,7 +5,8 @@
 
 namespace nebula {
 
-static_assert(static_cast<int>(Health::State::serving) == GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVING);
+static_assert(static_cast<int>(Health::State::serving) ==
+              GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVING);
 static_assert(static_cast<int>(Health::State::not_serving) ==
               GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__NOT_SERVING);
 

@@ -28,7 +28,8 @@ class Server {
   Status listen(const Url& at);
   std::vector<Url> urls() const;  // with real ports
 
-  // Stops accepting, lets running calls end within `wait`, then cancels the rest. Answers when the last session has gone.
+  // Stops accepting, lets running calls end within `wait`, then cancels the rest. Answers when the last session has
+  // gone.
   void drain(Duration wait, Fn<void()> then);
 
   size_t session_count() const;

@@ -8,6 +8,12 @@
 
 namespace nebula {
 
+namespace {
+
+Response refusal(Status why) { return {{}, {}, {}, std::move(why)}; }
+
+}  // namespace
+
 ServerCall::ServerCall(Loop& loop, const Router& router, size_t message_bytes_max, Peer peer,
                        std::unique_ptr<Stream> stream)
     : loop_(loop),
@@ -24,7 +30,7 @@ void ServerCall::on_headers(Head head, bool last) {
   }
   Status status = begin(head);
   if (status.ok() && !finished_ && last) status = unimplemented("a unary method takes one message, none came");
-  if (!status.ok()) finish({{}, {}, {}, std::move(status)});
+  if (!status.ok()) finish(refusal(std::move(status)));
 }
 
 Status ServerCall::begin(const Head& head) {
@@ -55,7 +61,7 @@ Status ServerCall::begin(const Head& head) {
     if (!context_.deadline().is_never())
       deadline_timer_ = loop_.after(*left, [this] {
         Status why = deadline_exceeded("the deadline passed while the call was at the server");
-        finish({{}, {}, {}, why});
+        finish(refusal(why));
         context_.cancel(std::move(why));
       });
   }
@@ -84,7 +90,7 @@ void ServerCall::on_data(Bytes data, bool last) {
     else if (!message_) status = unimplemented("a unary method takes one message, none came");
     else return dispatch();
   }
-  if (!status.ok()) finish({{}, {}, {}, std::move(status)});
+  if (!status.ok()) finish(refusal(std::move(status)));
 }
 
 Status ServerCall::take(Bytes data) {
@@ -102,7 +108,7 @@ void ServerCall::dispatch() {
   Request request{method_, &context_, std::move(metadata_), std::move(*message_), codec_};
   method_->service->call(std::move(request), Reply([this](Result<Response> result) {
                            has_handler_ = false;
-                           finish(result.ok() ? std::move(*result) : Response{{}, {}, {}, result.status()});
+                           finish(result.ok() ? std::move(*result) : refusal(result.status()));
                            release_if_over();
                          }));
 }
@@ -126,8 +132,8 @@ void ServerCall::send(Response response) {
   grpc::to_wire(response.trailers, is_trailers_only ? &head : &trailers);
   // More than that peers refuse, and from 64 KiB on HTTP/2 would not even send it: the caller must hear of it instead.
   if (size_t largest = std::max(head.list_size(), trailers.list_size()); largest > limits::metadata_bytes_max)
-    return send({{}, {}, {}, resource_exhausted("the answer has metadata of " + std::to_string(largest) + " bytes; the limit is " +
-                                                std::to_string(limits::metadata_bytes_max))});
+    return send(refusal(resource_exhausted("the answer has metadata of " + std::to_string(largest) +
+                                           " bytes; the limit is " + std::to_string(limits::metadata_bytes_max))));
   if (is_trailers_only) return stream_->headers(std::move(head), true);
   stream_->headers(std::move(head), false);
   stream_->data(frame_message(std::move(*message)), false);

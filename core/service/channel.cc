@@ -33,12 +33,14 @@ void Channel::call(Request request, Reply reply) {
     return request.context->on_cancel([&reply](const Status& why) { reply(why); });
   // First the deadline: it counts from here on, whatever the call will wait for.
   request.context->keep_deadline(env_.loop);
-  if (request.context->deadline() <= env_.loop.now()) return reply(deadline_exceeded("the deadline passed before the call was sent"));
+  if (request.context->deadline() <= env_.loop.now())
+    return reply(deadline_exceeded("the deadline passed before the call was sent"));
   Waiting call{std::move(request), std::move(reply)};
   // Not past those that wait already: calls go in the order in which they came.
   if (waiting_.empty() && place(call)) return;
   if (waiting_.size() >= limits::calls_waiting_max)
-    return call.reply(resource_exhausted(std::to_string(waiting_.size()) + " calls wait for \"" + service_ + "\" already"));
+    return call.reply(
+        resource_exhausted(std::to_string(waiting_.size()) + " calls wait for \"" + service_ + "\" already"));
   // A name that nobody announced a moment ago may be there now: ask again before saying no.
   if (nodes_.empty() && look_timer_ == nullptr)
     look();
@@ -53,7 +55,8 @@ void Channel::look() {
   watch_ = registry_.watch(service_, [this](Snapshot snapshot) { on_snapshot(std::move(snapshot)); });
   look_timer_ = env_.loop.after(limits::resolve_timeout, [this] {
     look_timer_.reset();
-    trouble_ = unavailable("the registry has not answered for " + std::to_string(limits::resolve_timeout.ms() / 1000) + " s");
+    trouble_ =
+        unavailable("the registry has not answered for " + std::to_string(limits::resolve_timeout.ms() / 1000) + " s");
     fail_waiting();
   });
 }
@@ -171,8 +174,10 @@ Status Channel::why_not() const {
   std::string text;
   if (nodes_.empty()) {
     text = "no instance of \"" + service_ + "\" is announced";
-    for (size_t i = 0; i < similar_.size(); i++)
-      text.append(i == 0 ? "; did you mean " : i + 1 == similar_.size() ? " or " : ", ").append("\"" + similar_[i] + "\"");
+    for (size_t i = 0; i < similar_.size(); i++) {
+      std::string_view before = i == 0 ? "; did you mean " : i + 1 == similar_.size() ? " or " : ", ";
+      text.append(before).append("\"" + similar_[i] + "\"");
+    }
     if (!similar_.empty()) text.append("?");
     if (!trouble_.ok()) text.append("; ").append(trouble_.message());
     return unavailable(std::move(text));

@@ -113,8 +113,9 @@ void Node::on_link_draining(Link* link) {
 
 // A process that is stopped or overwhelmed: the system accepts its connections for it.
 void Node::on_link_silent(Link* link) {
-  Status why = unavailable(link->session().peer().address + " accepted the connection, but did not speak HTTP/2 within " +
-                           std::to_string(limits::connect_timeout.ms() / 1000) + " s");
+  Status why =
+      unavailable(link->session().peer().address + " accepted the connection, but did not speak HTTP/2 within " +
+                  std::to_string(limits::connect_timeout.ms() / 1000) + " s");
   drop(link);
   if (!retired_) return back_off(std::move(why));
   report_retired();
