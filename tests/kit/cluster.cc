@@ -40,8 +40,8 @@ std::unique_ptr<Channel> Cluster::channel(std::string service, Registry* other, 
   Result<std::unique_ptr<Balancer>> balancer = round_robin_driver().open(url("round_robin:"), env);
   NEBULA_ASSERT(balancer.ok());
   std::string authority = service;
-  return std::make_unique<Channel>(env, other != nullptr ? *other : registry, ChannelName{std::move(service), std::move(authority)},
-                                   std::move(*balancer));
+  return std::make_unique<Channel>(env, other != nullptr ? *other : registry,
+                                   ChannelName{std::move(service), std::move(authority)}, std::move(*balancer));
 }
 
 std::string Cluster::run(Channel& channel, Call& call) {

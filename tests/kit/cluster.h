@@ -37,7 +37,8 @@ class Instance {
 
 class Cluster {
  public:
-  explicit Cluster(uint64_t seed = 1, Duration registry_delay = {}) : world(seed), registry(world.loop, registry_delay) {}
+  explicit Cluster(uint64_t seed = 1, Duration registry_delay = {})
+      : world(seed), registry(world.loop, registry_delay) {}
 
   std::unique_ptr<Instance> serve(std::string service, std::string id);  // announced
   std::unique_ptr<Channel> channel(std::string service, Registry* other = nullptr, Network* network = nullptr);

@@ -182,7 +182,8 @@ Test(h2_session, serves_many_streams_at_once) {
 
 Test(h2_session, survives_any_cutting_of_the_bytes) {
   for (uint64_t seed = 1; seed <= 20; seed++) {
-    std::string inner = "fault:?inner=mem%3Awire&delay_max_us=500&split=" + std::to_string(1 + seed * seed) + "&seed=" + std::to_string(seed);
+    std::string inner = "fault:?inner=mem%3Awire&delay_max_us=500&split=" + std::to_string(1 + seed * seed) +
+                        "&seed=" + std::to_string(seed);
     Wire wire(Wire::Raw::none, url(inner));
     wire.world.loop.run_for(sec(1));
     answer_all(wire.server);
@@ -190,7 +191,8 @@ Test(h2_session, survives_any_cutting_of_the_bytes) {
     std::vector<std::unique_ptr<StreamEnd>> calls;
     for (int i = 0; i < 3; i++) calls.push_back(request(wire.client, body));
     wire.world.loop.run_for(sec(600));
-    for (const auto& call : calls) cr_assert(call->end() == "OK" && call->received == body, "seed %d", static_cast<int>(seed));
+    for (const auto& call : calls)
+      cr_assert(call->end() == "OK" && call->received == body, "seed %d", static_cast<int>(seed));
   }
 }
 
@@ -282,7 +284,8 @@ Test(h2_session, holds_a_bounded_output_for_a_peer_that_does_not_read) {
   for (int i = 0; i < 50; i++) calls.push_back(request(wire.client));
   wire.settle();
   cr_assert_eq(writers.size(), 50);
-  cr_assert_leq(wire.server.tap.held_bytes, limits::session_output_bytes_max + 64u * 1024, "%zu", wire.server.tap.held_bytes);
+  cr_assert_leq(wire.server.tap.held_bytes, limits::session_output_bytes_max + 64u * 1024, "%zu",
+                wire.server.tap.held_bytes);
 }
 
 // ---- resets
@@ -799,7 +802,8 @@ Test(h2_session, promises_no_larger_head_than_it_can_send) {
 
 Test(h2_session, resets_a_malformed_request_and_lives_on) {
   Wire wire(Wire::Raw::client);
-  wire.raw->write(raw::hello() + raw::request(1, {{"Upper", "case"}}, true) + raw::request(3, {{"connection", "close"}}));
+  wire.raw->write(raw::hello() + raw::request(1, {{"Upper", "case"}}, true) +
+                  raw::request(3, {{"connection", "close"}}));
   wire.raw->write(raw::request(5, {}, true));
   wire.settle();
   cr_assert_eq(wire.server.streams.size(), 1, "nobody is to hear of a malformed request");
@@ -823,7 +827,8 @@ Test(h2_session, closes_on_garbage_with_a_reason) {
       wire.settle();
       cr_assert_eq(wire.server.closes, 1);
       cr_assert_eq(wire.server.closed->code(), Code::unavailable);
-      cr_assert(wire.server.closed->message().find("mem:wire") != std::string_view::npos, "%s", wire.server.end().c_str());
+      cr_assert(wire.server.closed->message().find("mem:wire") != std::string_view::npos, "%s",
+                wire.server.end().c_str());
       cr_assert_eq(wire.server.streams.size(), 0);
       wire.server.session.reset();
       wire.settle();
@@ -833,7 +838,8 @@ Test(h2_session, closes_on_garbage_with_a_reason) {
 }
 
 Test(h2_session, closes_a_client_on_garbage_with_a_reason) {
-  for (std::string garbage : {std::string("HTTP/1.1 400 Bad Request\r\n\r\n"), std::string(1000, '\0'), pattern(100'000, 2)}) {
+  for (std::string garbage :
+       {std::string("HTTP/1.1 400 Bad Request\r\n\r\n"), std::string(1000, '\0'), pattern(100'000, 2)}) {
     Wire wire(Wire::Raw::server);
     std::unique_ptr<StreamEnd> call = request(wire.client);
     wire.settle();
@@ -863,8 +869,8 @@ Test(h2_session, hears_nothing_more_after_its_end) {
 }
 
 Test(h2_session, answers_http1_in_its_own_words) {
-  for (std::string ask : {"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "POST /hello/greet HTTP/1.1\r\n\r\n", "PUT /x HTTP/1.0\r\n\r\n",
-                          "PROPFIND / HTTP/1.1\r\n\r\n"}) {
+  for (std::string ask : {"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "POST /hello/greet HTTP/1.1\r\n\r\n",
+                          "PUT /x HTTP/1.0\r\n\r\n", "PROPFIND / HTTP/1.1\r\n\r\n"}) {
     Wire wire(Wire::Raw::client);
     wire.settle();
     wire.raw->write(ask);

@@ -31,7 +31,8 @@ struct Scripted {
   Status start(Call& call, size_t message_bytes_max = limits::message_bytes_max) {
     Request request = call.request();
     Reply reply = call.reply();
-    Status status = start_client_call(wire.world.loop, *wire.client.session, "hello", message_bytes_max, request, reply);
+    Status status =
+        start_client_call(wire.world.loop, *wire.client.session, "hello", message_bytes_max, request, reply);
     if (!status.ok()) reply(status);
     return status;
   }
@@ -80,10 +81,10 @@ Test(client_call, sends_a_request_as_the_specification_says) {
   std::vector<std::string> sent;
   for (Field field : script.served().heads.at(0).fields)
     sent.push_back(std::string(field.name) + ": " + std::string(field.value));
-  cr_assert(sent == std::vector<std::string>({":method: POST", ":scheme: http", ":path: /shop.v1.Cart/Add", ":authority: hello",
-                                              "te: trailers", "content-type: application/grpc+proto",
-                                              "user-agent: nebula/" NEBULA_VERSION, "grpc-timeout: 1000000u",
-                                              "x-trace: abc", "x-raw-bin: /w"}));
+  cr_assert(sent == std::vector<std::string>(
+                        {":method: POST", ":scheme: http", ":path: /shop.v1.Cart/Add", ":authority: hello",
+                         "te: trailers", "content-type: application/grpc+proto", "user-agent: nebula/" NEBULA_VERSION,
+                         "grpc-timeout: 1000000u", "x-trace: abc", "x-raw-bin: /w"}));
   cr_assert(script.served().received == framed("hello"));
   cr_assert(script.served().has_ended);
   cr_assert(call.context.peer().address == "mem:wire");
@@ -243,7 +244,8 @@ Test(client_call, maps_http_errors) {
 
 Test(client_call, believes_a_grpc_status_rather_than_the_http_status) {
   Scripted script;
-  script.head({{":status", "503"}, {"content-type", "application/grpc"}, {"grpc-status", "8"}, {"grpc-message", "full"}}, true);
+  script.head(
+      {{":status", "503"}, {"content-type", "application/grpc"}, {"grpc-status", "8"}, {"grpc-message", "full"}}, true);
   cr_assert(script.end() == "RESOURCE_EXHAUSTED: full");
 
   Scripted other;
@@ -372,7 +374,9 @@ Test(client_call, takes_an_answer_that_comes_before_the_request_has_left) {
   cr_assert(script.start(call).ok());
   script.settle();
   cr_assert(!script.served().has_ended);
-  script.head({{":status", "200"}, {"content-type", "application/grpc"}, {"grpc-status", "16"}, {"grpc-message", "who?"}}, true);
+  script.head(
+      {{":status", "200"}, {"content-type", "application/grpc"}, {"grpc-status", "16"}, {"grpc-message", "who?"}},
+      true);
   script.settle();
   cr_assert(call.end() == "UNAUTHENTICATED: who?");
   cr_assert_eq(script.wire.client.session->open_count(), 0);
@@ -464,8 +468,9 @@ Test(client_call, says_what_became_of_a_request_that_was_reset) {
     Code code;
     Fate fate;
   };
-  for (Row row : {Row{h2::refused_stream, Code::unavailable, Fate::unprocessed}, Row{h2::cancel, Code::cancelled, Fate::unknown},
-                  Row{h2::internal_error, Code::internal, Fate::unknown}}) {
+  for (Row row :
+       {Row{h2::refused_stream, Code::unavailable, Fate::unprocessed}, Row{h2::cancel, Code::cancelled, Fate::unknown},
+        Row{h2::internal_error, Code::internal, Fate::unknown}}) {
     Scripted script;
     script.stream().reset(row.h2_code);
     script.end();
@@ -496,7 +501,8 @@ Test(client_call, ends_once_whatever_the_peer_says) {
     wire.server.then_stream = [](StreamEnd& end) {
       end.then_data = [&end] {
         if (!end.has_ended) return;
-        end.stream->headers(fields({{":status", "200"}, {"content-type", "application/grpc"}, {"x-raw-bin", "AP8="}}), false);
+        end.stream->headers(fields({{":status", "200"}, {"content-type", "application/grpc"}, {"x-raw-bin", "AP8="}}),
+                            false);
         end.stream->data(frame_message(Bytes::copy(end.received)), false);
         end.stream->headers(fields({{"grpc-status", "0"}, {"x-tail", "1"}}), true);
       };
@@ -505,7 +511,8 @@ Test(client_call, ends_once_whatever_the_peer_says) {
     for (Call& call : calls) {
       Request request = call.request();
       Reply reply = call.reply();
-      cr_assert(start_client_call(wire.world.loop, *wire.client.session, "a", limits::message_bytes_max, request, reply).ok());
+      cr_assert(start_client_call(wire.world.loop, *wire.client.session, "a", limits::message_bytes_max, request, reply)
+                    .ok());
     }
     wire.settle();
     for (Call& call : calls) cr_assert(call.end() == "OK");
@@ -521,7 +528,8 @@ Test(client_call, ends_once_whatever_the_peer_says) {
     for (Call& call : calls) {
       Request request = call.request();
       Reply reply = call.reply();
-      cr_assert(start_client_call(wire.world.loop, *wire.client.session, "a", limits::message_bytes_max, request, reply).ok());
+      cr_assert(start_client_call(wire.world.loop, *wire.client.session, "a", limits::message_bytes_max, request, reply)
+                    .ok());
     }
     for (const std::string& piece : pieces(mangled(good, random), random)) {
       wire.raw->write(piece);

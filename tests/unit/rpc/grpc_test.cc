@@ -65,7 +65,8 @@ Test(grpc, takes_a_timeout_beyond_all_time_for_none) {
 }
 
 Test(grpc, refuses_a_malformed_timeout) {
-  for (std::string_view text : {"", "S", "5", "5s", "5h", "5 S", " 5S", "5S ", "-5S", "-0S", "+5S", "0x5S", "5.0S", "5SS", "S5", "m"})
+  for (std::string_view text :
+       {"", "S", "5", "5s", "5h", "5 S", " 5S", "5S ", "-5S", "-0S", "+5S", "0x5S", "5.0S", "5SS", "S5", "m"})
     cr_assert(!parse_timeout(text), "\"%s\" was taken", std::string(text).c_str());
 }
 
@@ -177,9 +178,9 @@ Test(grpc, keeps_the_order_of_fields_and_all_values_of_a_name) {
 }
 
 Test(grpc, drops_the_fields_of_the_protocol_in_both_directions) {
-  for (std::string_view name : {":path", ":status", "grpc-status", "grpc-timeout", "grpc-anything", "content-type", "te",
-                                "content-length", "connection", "keep-alive", "proxy-connection", "transfer-encoding",
-                                "upgrade", "host"}) {
+  for (std::string_view name :
+       {":path", ":status", "grpc-status", "grpc-timeout", "grpc-anything", "content-type", "te", "content-length",
+        "connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "host"}) {
     cr_assert(sent(name, "application/grpc") == "", "%s was sent", std::string(name).c_str());
     cr_assert(received(name, "application/grpc") == "", "%s was handed on", std::string(name).c_str());
   }
@@ -273,10 +274,11 @@ Test(grpc, maps_http_status_as_the_specification_does) {
     std::string_view http;
     Code code;
   };
-  for (Row row : {Row{"400", Code::internal}, Row{"401", Code::unauthenticated}, Row{"403", Code::permission_denied},
-                  Row{"404", Code::unimplemented}, Row{"429", Code::unavailable}, Row{"502", Code::unavailable},
-                  Row{"503", Code::unavailable}, Row{"504", Code::unavailable}, Row{"200", Code::unknown},
-                  Row{"302", Code::unknown}, Row{"418", Code::unknown}, Row{"500", Code::unknown}, Row{"", Code::unknown}}) {
+  for (Row row :
+       {Row{"400", Code::internal}, Row{"401", Code::unauthenticated}, Row{"403", Code::permission_denied},
+        Row{"404", Code::unimplemented}, Row{"429", Code::unavailable}, Row{"502", Code::unavailable},
+        Row{"503", Code::unavailable}, Row{"504", Code::unavailable}, Row{"200", Code::unknown},
+        Row{"302", Code::unknown}, Row{"418", Code::unknown}, Row{"500", Code::unknown}, Row{"", Code::unknown}}) {
     Status status = status_of_http(row.http);
     cr_assert_eq(status.code(), row.code, "HTTP %s", std::string(row.http).c_str());
     cr_assert(status.message().find(row.http) != std::string_view::npos);

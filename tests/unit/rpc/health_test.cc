@@ -20,7 +20,8 @@ Result<Response> ask(Health& health, std::string_view message, Codec codec = Cod
   Method method = health.check_method();
   Context context(Time::never(), {});
   std::optional<Result<Response>> answer;
-  health.call({&method, &context, {}, Bytes::copy(message), codec}, [&](Result<Response> result) { answer = std::move(result); });
+  health.call({&method, &context, {}, Bytes::copy(message), codec},
+              [&](Result<Response> result) { answer = std::move(result); });
   cr_assert(answer.has_value(), "health answers at once");
   return std::move(*answer);
 }

@@ -127,7 +127,8 @@ Test(server, carries_metadata_both_ways) {
   for (const Metadata* metadata : {&call.answer->metadata, &call.answer->trailers}) {
     std::vector<std::string> values;
     for (Field field : *metadata) values.push_back(std::string(field.name) + "=" + std::string(field.value));
-    cr_assert(values == std::vector<std::string>({"x-text=a", "x-raw-bin=" + all, "x-text=b", "x-raw-bin=", "x-empty="}));
+    cr_assert(values ==
+              std::vector<std::string>({"x-text=a", "x-raw-bin=" + all, "x-text=b", "x-raw-bin=", "x-empty="}));
   }
 }
 
@@ -287,8 +288,12 @@ Test(server, refuses_another_content_type_with_415) {
   for (std::string_view type : {"application/json", "text/html", "application/grpc-web"}) {
     ServerWorld world;
     std::unique_ptr<StreamEnd> stream = world.client.open();
-    stream->stream->headers(fields({{":method", "POST"}, {":scheme", "http"}, {":path", "/hello/greet"}, {":authority", "x"},
-                                    {"content-type", type}}), false);
+    stream->stream->headers(fields({{":method", "POST"},
+                                    {":scheme", "http"},
+                                    {":path", "/hello/greet"},
+                                    {":authority", "x"},
+                                    {"content-type", type}}),
+                            false);
     stream->stream->data(Bytes::copy("{}"), true);
     world.settle();
     std::string text = "content-type \"" + std::string(type) + "\" is not one of application/grpc, +proto, +json";
@@ -305,7 +310,8 @@ Test(server, refuses_another_http_method_with_405) {
   for (bool last : {true, false}) {
     ServerWorld world;
     std::unique_ptr<StreamEnd> stream = world.client.open();
-    stream->stream->headers(fields({{":method", "GET"}, {":scheme", "http"}, {":path", "/"}, {":authority", "x"}}), last);
+    stream->stream->headers(fields({{":method", "GET"}, {":scheme", "http"}, {":path", "/"}, {":authority", "x"}}),
+                            last);
     world.settle();
     cr_assert(stream->field(0, ":status") == "405");
     cr_assert(stream->end() == "OK");
@@ -483,7 +489,8 @@ Test(server, tells_the_handler_that_its_caller_has_cancelled) {
   call.context.cancel(cancelled("enough"));
   cr_assert(call.end() == "CANCELLED: enough", "the caller hears of it at once");
   world.settle();
-  cr_assert(world.hold.last().cancelled->text() == "CANCELLED: the caller went away: the peer reset the stream (CANCEL)");
+  cr_assert(world.hold.last().cancelled->text() ==
+            "CANCELLED: the caller went away: the peer reset the stream (CANCEL)");
   world.hold.last().reply(with("too late"));
   world.settle();
   cr_assert_eq(call.answers, 1);
@@ -565,8 +572,8 @@ Test(server, lets_a_connection_go_that_begins_well_and_then_is_silent) {
 Test(server, survives_garbage_and_http1) {
   ServerWorld world;
   std::vector<std::unique_ptr<End>> ends;
-  for (std::string text : {std::string("\x16\x03\x01\x02garbage"), std::string("GET / HTTP/1.1\r\n\r\n"), std::string(100'000, 'x'),
-                           raw::hello() + raw::frame(raw::data, 0, 7, "to nobody")}) {
+  for (std::string text : {std::string("\x16\x03\x01\x02garbage"), std::string("GET / HTTP/1.1\r\n\r\n"),
+                           std::string(100'000, 'x'), raw::hello() + raw::frame(raw::data, 0, 7, "to nobody")}) {
     world.world.network.dial(url("mem:hello"), [&, text](Result<std::unique_ptr<Conn>> conn) {
       ends.push_back(std::make_unique<End>(std::move(*conn)));
       ends.back()->write(text);
@@ -584,7 +591,8 @@ Test(server, survives_mangled_conversations) {
   std::string good;
   {
     ServerWorld world;
-    Call first, large("/hello/greet", std::string(3000, 'm')), held("/hello/hold", "hi", world.world.loop.now() + sec(1));
+    Call first, large("/hello/greet", std::string(3000, 'm')),
+        held("/hello/hold", "hi", world.world.loop.now() + sec(1));
     first.metadata = fields({{"x-text", "abc"}, {"x-raw-bin", "\xff\xfe"}});
     world.run(first);
     world.run(held);

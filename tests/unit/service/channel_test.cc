@@ -59,7 +59,9 @@ void call_all(Cluster& cluster, Channel& channel, int count) {
   }
 }
 
-std::string refused(std::string_view id) { return "dial mem:" + std::string(id) + ": nobody listens at mem:" + std::string(id); }
+std::string refused(std::string_view id) {
+  return "dial mem:" + std::string(id) + ": nobody listens at mem:" + std::string(id);
+}
 
 }  // namespace
 
@@ -157,7 +159,8 @@ Test(channel, says_that_nobody_announces_a_name_and_what_is_similar) {
   std::unique_ptr<Instance> help = cluster.serve("help", "b");
   end = cluster.run(*channel, "/helo/greet");
   cr_assert(end == "UNAVAILABLE: no instance of \"helo\" is announced; did you mean \"hello\" or \"help\"?" ||
-            end == "UNAVAILABLE: no instance of \"helo\" is announced; did you mean \"help\" or \"hello\"?", "%s", end.c_str());
+                end == "UNAVAILABLE: no instance of \"helo\" is announced; did you mean \"help\" or \"hello\"?",
+            "%s", end.c_str());
 
   channel = cluster.channel("entirely.else");
   end = cluster.run(*channel, "/entirely.else/x");
@@ -170,7 +173,8 @@ Test(channel, says_why_an_announced_instance_cannot_be_reached) {
   hello->server.reset();
   std::unique_ptr<Channel> channel = cluster.channel("hello");
   std::string end = cluster.run(*channel);
-  cr_assert(end == "UNAVAILABLE: \"hello\" has 1 instance, but it cannot be reached: " + refused("a"), "%s", end.c_str());
+  cr_assert(end == "UNAVAILABLE: \"hello\" has 1 instance, but it cannot be reached: " + refused("a"), "%s",
+            end.c_str());
   end = cluster.run(*channel);
   cr_assert(end == "UNAVAILABLE: \"hello\" has 1 instance, but it cannot be reached: " + refused("a"),
             "at once, while it backs off: %s", end.c_str());
@@ -179,7 +183,8 @@ Test(channel, says_why_an_announced_instance_cannot_be_reached) {
   second->server.reset();
   cluster.settle();
   end = cluster.run(*channel);
-  cr_assert(end == "UNAVAILABLE: \"hello\" has 2 instances, but none can be reached: " + refused("a"), "%s", end.c_str());
+  cr_assert(end == "UNAVAILABLE: \"hello\" has 2 instances, but none can be reached: " + refused("a"), "%s",
+            end.c_str());
 }
 
 Test(channel, says_what_troubles_the_registry) {
@@ -190,7 +195,8 @@ Test(channel, says_what_troubles_the_registry) {
   cluster.start(*channel, call);
   registry.tell({}, {Code::permission_denied, "/run/x is not yours"});
   cluster.settle();
-  cr_assert(call.end() == "UNAVAILABLE: no instance of \"hello\" is announced; /run/x is not yours", "%s", call.end().c_str());
+  cr_assert(call.end() == "UNAVAILABLE: no instance of \"hello\" is announced; /run/x is not yours", "%s",
+            call.end().c_str());
 }
 
 Test(channel, does_not_wait_for_ever_for_a_registry) {
@@ -558,7 +564,8 @@ Test(channel, says_at_the_deadline_what_a_patient_call_waited_for) {
   patient.wait_for_ready = true;
   cluster.start(*channel, patient);
   cluster.world.loop.run_for(sec(100));
-  cr_assert(patient.end() == "DEADLINE_EXCEEDED: the deadline passed; no instance of \"hello\" is announced", "%s", patient.end().c_str());
+  cr_assert(patient.end() == "DEADLINE_EXCEEDED: the deadline passed; no instance of \"hello\" is announced", "%s",
+            patient.end().c_str());
 }
 
 Test(channel, serves_calls_again_when_an_unreachable_instance_comes_back) {
