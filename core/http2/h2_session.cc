@@ -190,7 +190,11 @@ struct H2Callbacks {
     if (stream == nullptr) return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
     std::vector<Bytes> slices;
     stream->take(size, &slices);
-    session.append(header, 9);
+    // Behind what waits to be written, else by itself: a block of the usual size for nine bytes would be waste.
+    if (session.output_ != nullptr)
+      session.append(header, 9);
+    else
+      session.append(Bytes::copy(view_of(header, 9)));
     for (Bytes& slice : slices) session.append(std::move(slice));
     return 0;
   }
