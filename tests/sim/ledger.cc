@@ -126,6 +126,8 @@ Call* Ledger::on_request(int instance, const Request& request) {
   if (found == calls_.end()) return violation("a handler was given a call \"" + id + "\" that nobody made"), nullptr;
   Call& call = found->second;
   if (call.runs++ > 0) return violation(call, "ran a second time"), nullptr;
+  if (auto drains = drains_from_.find(instance); drains != drains_from_.end() && call.begun > drains->second + plan_.reach())
+    violation(call, "was given to instance " + std::to_string(instance) + ", which takes no more calls");
   if (call.was_never_sent) violation(call, "ran although its caller was told that it had not been sent");
   if (call.wish.cancel_after == Duration{}) violation(call, "ran although it was cancelled before it was made");
   call.instance = instance;
@@ -174,6 +176,11 @@ void Ledger::check_is_cancelled(const Call& call) {
     violation(call, "ended at " + ms_text(call.ended - Time{sec(1000).ns}) + ", but its handler was never told");
 }
 
+void Ledger::check_has_none(int instance) {
+  for (const auto& [id, call] : calls_)
+    if (call.runs > 0 && call.instance == instance && !call.has_ended()) violation(call, "still waits for a dead instance");
+}
+
 // ---- what may explain that a call fails
 
 void Ledger::on_up(const std::string& service) {
@@ -217,6 +224,7 @@ void Ledger::check_all_over() {
 void Ledger::forget_all() {
   calls_.clear();
   lost_from_.clear();
+  drains_from_.clear();
 }
 
 void Ledger::violation(const Call& call, std::string_view what) { violation(describe(call) + " " + std::string(what)); }

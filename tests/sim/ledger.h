@@ -52,6 +52,7 @@ class Ledger {
   void on_handler_cancelled(Call& call);
   void on_handler_lost(Call& call);                         // with its process, or it dropped the Reply
   void check_is_cancelled(const Call& call);                // the caller is long gone
+  void check_has_none(int instance);                        // everybody knows that it is dead
 
   // ---- what may explain that a call fails
   void on_up(const std::string& service);
@@ -59,6 +60,7 @@ class Ledger {
   void on_back(const std::string& service);                 // at an address that clients have given up for a while
   void on_upset(const std::string& service);                // its list of instances changes
   Time calm_from() const;                                   // no call that begins later may fail for what has happened so far
+  void on_instance_drains(int instance) { drains_from_[instance] = clock_.now(); }
   void on_instance_lost(int instance, Time from) { lost_from_[instance] = from; }  // calls that it runs may fail from then on
 
   // ---- all calls
@@ -96,6 +98,7 @@ class Ledger {
   std::map<uint64_t, Call> calls_;
   std::map<std::string, Name> names_;
   std::map<int, Time> lost_from_;
+  std::map<int, Time> drains_from_;
   uint64_t codes_[17] = {};
   std::vector<std::string> violations_;
 };

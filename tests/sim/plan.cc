@@ -47,6 +47,7 @@ void draw_events(Dice& dice, Plan* plan) {
   plan->kills_servers = dice.toss();
   plan->drains_servers = dice.toss();
   plan->closes_servers = dice.one_in(4);
+  plan->freezes_servers = dice.one_in(4);
   plan->bounces_servers = dice.one_in(4);
   plan->kills_clients = dice.one_in(3);
   plan->drops_channels = dice.one_in(3);
@@ -120,7 +121,7 @@ Plan Plan::churn() {
   plan.delay_max = ms(2);
   plan.cut_after = 40'000;
   plan.faults_at_dial = true;
-  plan.kills_servers = plan.drains_servers = plan.closes_servers = plan.bounces_servers = true;
+  plan.kills_servers = plan.drains_servers = plan.closes_servers = plan.freezes_servers = plan.bounces_servers = true;
   plan.kills_clients = plan.drops_channels = plan.renews_leases = plan.lists_dead_urls = true;
   plan.event_pause = ms(500);
   plan.registry_lag = ms(50);
@@ -146,6 +147,7 @@ std::string Plan::text() const {
   if (faults_at_listen) text += " (at listen)";
   text += "; events about every " + std::to_string(event_pause.ms()) + " ms:";
   for (auto [is_on, name] : {std::pair(kills_servers, "kill"), {drains_servers, "drain"}, {closes_servers, "close"},
+                             {freezes_servers, "freeze"},
                              {bounces_servers, "bounce"},
                              {kills_clients, "kill-client"}, {drops_channels, "drop-channel"}, {renews_leases, "renew"},
                              {lists_dead_urls, "dead-urls"}})

@@ -35,6 +35,7 @@ struct Plan {
   bool kills_servers = false;
   bool drains_servers = false;
   bool closes_servers = false;   // the server object goes, its handlers go on
+  bool freezes_servers = false;  // dead, but its connections stay open until the registry knows
   bool bounces_servers = false;  // gone and back at the same address, and listed all the time
   bool kills_clients = false;
   bool drops_channels = false;

@@ -100,6 +100,7 @@ void ServerProcess::drain(Duration wait, Duration listed, Fn<void()> then) {
   ground_.trace.note("drain server", name_);
   // Clients learn from the server itself that it takes no more, whatever the registry says.
   go_down();
+  ground_.ledger.on_instance_drains(instance_);
   withdraw_timer_ = ground_.loop.after(listed, [this] { withdraw(); });
   // Those that are cut off when the time is over may fail.
   ground_.ledger.on_instance_lost(instance_, ground_.loop.now() + wait);
@@ -116,6 +117,14 @@ void ServerProcess::close() {
   withdraw();
   ground_.ledger.on_instance_lost(instance_, ground_.loop.now());
   server_.reset();
+}
+
+void ServerProcess::freeze() {
+  ground_.trace.note("freeze server", name_);
+  is_frozen_ = true;
+  go_down();
+  ground_.ledger.on_instance_lost(instance_, ground_.loop.now());
+  for (auto& [id, work] : works_) work.timer.reset();
 }
 
 void ServerProcess::crash() {
@@ -139,14 +148,14 @@ void ServerProcess::call(Request request, Reply reply) {
   Bytes message = std::get<Bytes>(std::move(request.body));
   works_.emplace(call->id, Work{*call, std::move(reply), std::move(message), nullptr});
   request.context->on_cancel([this, call](const Status&) { on_cancelled(*call); });
-  if (call->wish.hangs) return;
+  if (call->wish.hangs || is_frozen_) return;
   if (call->wish.work > Duration{}) return answer_after(*call, call->wish.work);
   answer(*call);
 }
 
 void ServerProcess::on_cancelled(Call& call) {
   ground_.ledger.on_handler_cancelled(call);
-  if (!works_.contains(call.id)) return;
+  if (is_frozen_ || !works_.contains(call.id)) return;
   switch (call.wish.upset) {
     case Wish::Upset::answer: return answer(call);
     case Wish::Upset::forget: return forget(call);

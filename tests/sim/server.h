@@ -23,6 +23,9 @@ class ServerProcess final : private Service {
   void drain(Duration wait, Duration listed, Fn<void()> then);  // withdrawn so much later, as seen by slow registries
   void close();                                     // the Server goes; its handlers go on
 
+  // Nothing is answered any more.
+  void freeze();
+
   // A crash and a restart that the registry does not see, as with addresses that never change.
   void crash();
   void come_back(int instance);
@@ -30,6 +33,7 @@ class ServerProcess final : private Service {
   const std::string& service() const { return service_; }
   int instance() const { return instance_; }
   const std::string& listed_id() const { return listed_id_; }
+  bool has_renewed() const { return announcements_ > 1; }
   size_t session_count() const { return server_ == nullptr ? 0 : server_->session_count(); }
   bool is_idle() const { return works_.empty(); }
 
@@ -64,6 +68,7 @@ class ServerProcess final : private Service {
   std::unique_ptr<Timer> withdraw_timer_;
   std::string listed_id_;
   int announcements_ = 0;
+  bool is_frozen_ = false;
   bool is_up_ = false;                              // as the ledger knows
   Anchor<ServerProcess> anchor_{*this};
 };

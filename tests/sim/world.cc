@@ -52,6 +52,7 @@ void World::heal() {
   ground_.trace.note("heal", "");
   is_healing_ = true;
   agenda_.clear();
+  frozen_.clear();
   for (std::unique_ptr<ClientProcess>& client : clients_) client->rest();
   for (Slot& slot : slots_) {
     if (slot.server == nullptr)
@@ -156,6 +157,7 @@ void World::strike() {
   if (plan.kills_servers) events.push_back(&World::kill_server);
   if (plan.drains_servers) events.push_back(&World::drain_server);
   if (plan.closes_servers) events.push_back(&World::close_server);
+  if (plan.freezes_servers) events.push_back(&World::freeze_server);
   if (plan.bounces_servers) events.push_back(&World::bounce_server);
   if (plan.renews_leases) events.push_back(&World::renew_lease);
   if (plan.kills_clients) events.push_back(&World::kill_client);
@@ -166,18 +168,33 @@ void World::strike() {
 void World::kill_server() {
   Slot* slot = running_slot();
   if (slot == nullptr) return;
-  std::string service = slot->service, id = slot->server->listed_id();
-  std::unique_ptr<Lease> lease = slot->server->die();
+  bury(*slot->server);
   slot->server.reset();
-  bury(std::move(lease), service, id);
   restart_later(*slot);
 }
 
-// The registry finds out later.
-void World::bury(std::unique_ptr<Lease> lease, const std::string& service, const std::string& id) {
+// The registry finds out later; then nobody waits for the dead any more.
+void World::bury(ServerProcess& server) {
+  std::string id = server.listed_id();
+  std::unique_ptr<Lease> lease = server.die();
   if (lease == nullptr) return;
   Duration lag = nanos(ground_.random.between(0, ground_.plan.registry_lag.ns));
-  agenda_.after(lag, [this, service, id, lease = std::move(lease)] { ground_.registry.kill(service, id); });
+  // Calls that found it under an earlier id are not cut off: that one was withdrawn, not dead.
+  int instance = server.has_renewed() ? -1 : server.instance();
+  agenda_.after(lag, [this, service = server.service(), id, instance, lease = std::move(lease)] {
+    ground_.registry.kill(service, id);
+    ground_.ledger.on_upset(service);
+    agenda_.after(ground_.plan.settling(), [this, instance] { ground_.ledger.check_has_none(instance); });
+  });
+}
+
+void World::freeze_server() {
+  Slot* slot = running_slot();
+  if (slot == nullptr) return;
+  slot->server->freeze();
+  bury(*slot->server);
+  frozen_.push_back(std::move(slot->server));
+  restart_later(*slot);
 }
 
 void World::drain_server() {
@@ -185,7 +202,7 @@ void World::drain_server() {
   if (slot == nullptr) return;
   slot->is_busy = true;
   Duration wait = nanos(ground_.random.between(0, drain_max.ns));
-  Duration listed = nanos(ground_.random.between(0, ground_.plan.registry_lag.ns));
+  Duration listed = ground_.random.chance(1, 2) ? Duration{} : nanos(ground_.random.between(0, wait.ns));
   slot->server->drain(wait, listed, [this, slot] {
     slot->is_busy = false;
     slot->server.reset();

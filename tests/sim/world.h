@@ -54,6 +54,7 @@ class World {
   void kill_server();
   void drain_server();
   void close_server();
+  void freeze_server();
   void bounce_server();
   void renew_lease();
   void kill_client();
@@ -62,7 +63,7 @@ class World {
   Slot* running_slot();          // any; null: there is none
   void start_server(Slot& slot);
   void restart_later(Slot& slot);
-  void bury(std::unique_ptr<Lease> lease, const std::string& service, const std::string& id);
+  void bury(ServerProcess& server);
   void announce_clean(Slot& slot);
   void check_answered();
   void check_sessions();
@@ -75,6 +76,7 @@ class World {
   Agenda bounces_;               // those that will come back, even in peace
   std::vector<Slot> slots_;
   std::vector<std::unique_ptr<ServerProcess>> closed_;  // whose handlers still run
+  std::vector<std::unique_ptr<ServerProcess>> frozen_;
   std::vector<std::unique_ptr<ClientProcess>> clients_;
   int instances_ = 0;
   int client_generations_ = 0;
