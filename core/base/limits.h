@@ -15,8 +15,6 @@ inline constexpr size_t message_bytes_max = 4u << 20;
 
 // Decoded header list of one call, advertised as SETTINGS_MAX_HEADER_LIST_SIZE: gRPC's C-core has the same hard limit.
 inline constexpr size_t metadata_bytes_max = 16u << 10;
-// From here on a call's metadata is logged: the C-core's soft limit.
-inline constexpr size_t metadata_bytes_soft = 8u << 10;
 // One-byte HPACK references make fields cheap to send and dear to keep, so their number is bound too.
 inline constexpr size_t metadata_fields_max = 128;
 
