@@ -29,6 +29,9 @@ SANITIZERS = {
 
 passed = failed = 0
 
+# Where this was started in the background SIGINT is ignored, and children would inherit that; some test Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 def say(name, outcome, seconds, output=""):
     print(f"{name:<28} {outcome:<28} {seconds:7.1f} s", flush=True)
