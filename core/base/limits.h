@@ -62,6 +62,8 @@ inline constexpr Duration backoff_max = sec(120);
 inline constexpr Duration preface_timeout = sec(10);
 // The same when the server is about to stop, which is not to wait for a health checker that only connects.
 inline constexpr Duration preface_timeout_draining = ms(500);
+// After its first GOAWAY a server waits so long for the client's answer before it says which stream is the last.
+inline constexpr Duration goaway_answer_timeout = ms(500);
 // A server that has said its last word waits so long for the client to close.
 inline constexpr Duration linger_timeout = sec(1);
 // An orderly stop waits so long for running calls, unless told otherwise.

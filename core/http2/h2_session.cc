@@ -286,6 +286,11 @@ void H2Session::drain() {
   if (is_server_) {
     nghttp2_submit_shutdown_notice(raw_);
     nghttp2_submit_ping(raw_, NGHTTP2_FLAG_NONE, nullptr);
+    // A client that nobody drives at the moment does not answer; it must not hold up the end.
+    goaway_timer_ = loop_.after(limits::goaway_answer_timeout, [this] {
+      say_last();
+      flush_later();
+    });
   }
   flush_later();
 }

@@ -114,6 +114,7 @@ class H2Session final : public Session, private ConnEvents {
   std::vector<Metadata> unsent_heads_;   // of streams that ended before their headers left
 
   Status failure_;                       // the reason for on_closed, when there is one before the end
+  std::unique_ptr<Timer> goaway_timer_;  // server: draining, the client's answer to the first GOAWAY is awaited
   std::unique_ptr<Timer> linger_timer_;  // server: all is said, the client is to close
   bool has_settings_ = false;
   bool flush_due_ = false;
