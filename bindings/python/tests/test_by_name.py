@@ -157,7 +157,6 @@ def test_names_can_be_announced_for_an_address_and_left_out():
     aio(main)
 
 
-@pytest.mark.xfail(reason="the engine waits for idle peers until the drain's end")
 def test_an_idle_client_does_not_hold_up_the_end(program):
     hello = program(HELLO, "unhurried")
     hello.line()
