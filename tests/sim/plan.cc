@@ -73,6 +73,9 @@ void draw_calls(Dice& dice, Plan* plan) {
 // Enough on one connection to use its window up several times, in half of those runs.
 void draw_volume(Dice& dice, Plan* plan) {
   plan->calls_max = static_cast<uint64_t>(dice.between(20, 150));
+  // A faulty connection holds 256 KiB at a time: if that took seconds, it would look like a hang.
+  plan->delay_max = std::min(plan->delay_max, ms(20));
+  plan->stall = std::min(plan->stall, ms(50));
   if (dice.toss()) return;
   plan->clients = plan->servers = plan->services = 1;
   plan->cut_after = 0;
@@ -80,13 +83,13 @@ void draw_volume(Dice& dice, Plan* plan) {
 
 // Messages that fill windows are dear, so few runs have them.
 void draw_sizes(Dice& dice, Plan* plan) {
-  bool is_large = dice.one_in(24) && (plan->split_max == 0 || plan->split_max > 1000);
+  bool is_large = dice.one_in(16) && (plan->split_max == 0 || plan->split_max > 1000);
   plan->message_bytes_max = is_large ? 4u << 20 : static_cast<size_t>(dice.scale(1 << 10, 64 << 10));
   plan->bytes_max = is_large ? 2u << 20 : plan->message_bytes_max;
   if (plan->split_max > 0 && plan->split_max < 16) plan->bytes_max = std::min<size_t>(plan->bytes_max, 2000);
   if (is_large) draw_volume(dice, plan);
   // More at once than a peer allows: 100 before its SETTINGS are there, 1000 after.
-  if (is_large || !dice.one_in(20)) return;
+  if (is_large || !dice.one_in(12)) return;
   plan->burst_max = dice.one_in(3) ? 1500 : 150;
   plan->calls_max = std::max(plan->calls_max, plan->burst_max * 3 / 2);
   plan->bytes_max = std::min<size_t>(plan->bytes_max, 200);
@@ -116,6 +119,7 @@ Plan Plan::churn() {
   plan.clients = 4;
   plan.servers = 4;
   plan.services = 2;
+  plan.lasting = 1;  // what it gathers from those that come and go would show
   plan.fault_phase = sec(3600);
   plan.message_bytes_max = 16 << 10;
   plan.delay_max = ms(2);

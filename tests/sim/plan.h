@@ -20,6 +20,7 @@ struct Plan {
   int clients = 1;
   int servers = 1;
   int services = 1;      // names; server i serves name i modulo services
+  int lasting = 0;       // so many clients, and as many servers, live through it all
   Duration fault_phase;  // thereafter all faults stop
   size_t message_bytes_max = 0;
 

@@ -12,6 +12,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <string_view>
+#include <vector>
 
 #include "sim/heap.h"
 #include "sim/world.h"
@@ -26,7 +27,7 @@ namespace {
 
 // Every so many seeds one is run twice, and must do the same again.
 constexpr uint64_t twice_one_in = 16;
-constexpr uint64_t failures_shown_max = 5;
+constexpr uint64_t failures_max = 5;  // more would tell nothing new
 constexpr unsigned wall_seconds_max = 300;  // of one run; a run that takes longer hangs
 
 struct Options {
@@ -109,18 +110,20 @@ void print_failure(uint64_t seed, const Outcome& outcome) {
 
 int run_seeds(const Options& options) {
   run_once(Plan::draw(0), false);  // what a program allocates once and keeps is not a leak
-  uint64_t failures = 0, calls = 0, answers = 0;
+  uint64_t runs = 0, failures = 0, calls = 0, answers = 0;
   Duration length;
-  for (uint64_t seed = options.start; seed < options.start + options.seeds; seed++) {
-    Outcome outcome = run_seed(seed, options);
+  for (; runs < options.seeds && failures < failures_max; runs++) {
+    Outcome outcome = run_seed(options.start + runs, options);
     calls += outcome.calls;
     answers += outcome.answers;
     length = length + outcome.length;
-    if (!outcome.violations.empty() && failures++ < failures_shown_max) print_failure(seed, outcome);
+    if (outcome.violations.empty()) continue;
+    failures++;
+    print_failure(options.start + runs, outcome);
   }
   std::printf("sim: %llu calls, %llu of them OK, in %lld s of virtual time\n", static_cast<unsigned long long>(calls),
               static_cast<unsigned long long>(answers), static_cast<long long>(length.ms() / 1000));
-  std::printf("sim: %llu seeds, %llu failures\n", static_cast<unsigned long long>(options.seeds),
+  std::printf("sim: %llu seeds, %llu failures\n", static_cast<unsigned long long>(runs),
               static_cast<unsigned long long>(failures));
   return failures == 0 ? 0 : 1;
 }
@@ -129,6 +132,7 @@ int run_seeds(const Options& options) {
 
 // Within one world nothing may grow either: the heap is looked at whenever all is quiet.
 constexpr int churn_parts = 12;
+constexpr int churn_warm_up = 1;  // tables that keep their size are full by then
 constexpr int64_t growth_bytes_max = 16 << 10;
 
 Outcome run_churn(const Plan& plan) {
@@ -142,10 +146,12 @@ Outcome run_churn(const Plan& plan) {
     world.prove();
     world.forget();
     last = heap_now();
-    if (part == 0) first = last;
+    if (part == churn_warm_up) first = last;
   }
   world.end();
   Outcome outcome = world.outcome();
+  std::printf("sim: the quiet world held %lld bytes at first, and %lld in the end\n", static_cast<long long>(first.bytes),
+              static_cast<long long>(last.bytes));
   if (last.bytes - first.bytes > growth_bytes_max)
     outcome.violations.push_back("the quiet world grew by " + std::to_string(last.bytes - first.bytes) + " bytes");
   return outcome;
@@ -167,29 +173,27 @@ int churn() {
 
 // ---- the command line
 
-bool parse(int count, char** words, Options* options) {
-  uint64_t* bare[] = {&options->seeds, &options->start};
-  size_t bare_count = 0;
-  for (int i = 1; i < count; i++) {
-    std::string_view word = words[i];
-    uint64_t* number = nullptr;
+bool parse_number(const char* word, uint64_t* number) {
+  char* end = nullptr;
+  *number = word == nullptr ? 0 : std::strtoull(word, &end, 10);
+  return end != nullptr && end != word && *end == '\0';
+}
+
+// Words end with a null, as main gets them.
+bool parse(char** words, Options* options) {
+  std::vector<uint64_t*> bare = {&options->start, &options->seeds};  // taken from the back
+  for (; *words != nullptr; words++) {
+    std::string_view word = *words;
     if (word == "--verbose") {
       options->verbose = true;
-      continue;
-    }
-    if (word == "--churn") {
+    } else if (word == "--churn") {
       options->churn = true;
-      continue;
+    } else if (word == "--seeds" || word == "--start") {
+      if (!parse_number(*++words, word == "--seeds" ? &options->seeds : &options->start)) return false;
+    } else {
+      if (bare.empty() || !parse_number(*words, bare.back())) return false;
+      bare.pop_back();
     }
-    if (word == "--seeds" && i + 1 < count)
-      number = &options->seeds, i++;
-    else if (word == "--start" && i + 1 < count)
-      number = &options->start, i++;
-    else if (bare_count < std::size(bare))
-      number = bare[bare_count++];
-    char* end = nullptr;
-    if (number != nullptr) *number = std::strtoull(words[i], &end, 10);
-    if (number == nullptr || end == words[i] || *end != '\0') return false;
   }
   return true;
 }
@@ -198,13 +202,14 @@ bool parse(int count, char** words, Options* options) {
 
 }  // namespace nebula::sim
 
-int main(int count, char** words) {
+int main(int, char** words) {
   nebula::sim::Options options;
-  if (!nebula::sim::parse(count, words, &options)) {
+  if (!nebula::sim::parse(words + 1, &options)) {
     std::fprintf(stderr, "usage: sim [seeds [start]] [--seeds N] [--start S] [--verbose] | sim --churn\n");
     return 2;
   }
-  std::setvbuf(stdout, nullptr, _IOLBF, 0);
+  static char output[4096];  // not from the heap, which is counted
+  std::setvbuf(stdout, output, _IOLBF, sizeof output);
   nebula::sim::catch_crashes();
   return options.churn ? nebula::sim::churn() : nebula::sim::run_seeds(options);
 }

@@ -2,6 +2,7 @@
 #include "sim/world.h"
 
 #include <algorithm>
+#include <span>
 
 namespace nebula::sim {
 
@@ -236,17 +237,26 @@ void World::renew_lease() {
 }
 
 void World::kill_client() {
-  std::unique_ptr<ClientProcess>& client = clients_[ground_.random.below(clients_.size())];
+  std::unique_ptr<ClientProcess>* victim = mortal_client();
+  if (victim == nullptr) return;
+  std::unique_ptr<ClientProcess>& client = *victim;
   client.reset();
   client = std::make_unique<ClientProcess>(ground_, client_generations_++);
   client->work();
 }
 
-void World::drop_channels() { clients_[ground_.random.below(clients_.size())]->drop_channels(); }
+void World::drop_channels() {
+  if (std::unique_ptr<ClientProcess>* client = mortal_client(); client != nullptr) (*client)->drop_channels();
+}
+
+std::unique_ptr<ClientProcess>* World::mortal_client() {
+  size_t lasting = static_cast<size_t>(ground_.plan.lasting);
+  return clients_.size() == lasting ? nullptr : &clients_[lasting + ground_.random.below(clients_.size() - lasting)];
+}
 
 World::Slot* World::running_slot() {
   std::vector<Slot*> running;
-  for (Slot& slot : slots_)
+  for (Slot& slot : std::span(slots_).subspan(static_cast<size_t>(ground_.plan.lasting)))
     if (slot.server != nullptr && !slot.is_busy) running.push_back(&slot);
   return running.empty() ? nullptr : running[ground_.random.below(running.size())];
 }

@@ -60,7 +60,8 @@ class World {
   void kill_client();
   void drop_channels();
 
-  Slot* running_slot();          // any; null: there is none
+  Slot* running_slot();          // any that may be struck; null: there is none
+  std::unique_ptr<ClientProcess>* mortal_client();
   void start_server(Slot& slot);
   void restart_later(Slot& slot);
   void bury(ServerProcess& server);
