@@ -17,7 +17,7 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TREE, BUILD = ROOT / "build/planted/tree", ROOT / "build/planted/build"
-SEEDS = os.environ.get("SIM_SEEDS", "500")
+SEEDS = os.environ.get("SIM_SEEDS", "300")
 ENV = {**os.environ, "ASAN_OPTIONS": "detect_leaks=1", "UBSAN_OPTIONS": "halt_on_error=1"}
 
 
