@@ -11,13 +11,16 @@ static_assert(sizeof(nebula_event) == 64);
 // ---- Driver
 
 nebula_queue::Driver::Driver(nebula_queue& queue) : queue_(queue) {
-  queue.drivers_waiting_++;
+  queue.setups_++;
   queue.worker->loop().post([] {});  // ends a wait
   queue.driver_lock_.lock();
-  queue.drivers_waiting_--;
 }
 
-nebula_queue::Driver::~Driver() { queue_.driver_lock_.unlock(); }
+nebula_queue::Driver::~Driver() {
+  queue_.setups_--;
+  queue_.driver_lock_.unlock();
+  queue_.setup_over_.notify_all();
+}
 
 // ---- life
 
@@ -62,7 +65,9 @@ int32_t nebula_queue::poll(int32_t timeout_ms) {
   if (in_poll_.exchange(true)) return NEBULA_E_BUSY;
   int32_t count = 0;
   {
-    std::lock_guard<std::mutex> drive(driver_lock_);
+    // A mutex is not fair: the thread that polls in a loop would have it again before the other one woke up.
+    std::unique_lock<std::mutex> drive(driver_lock_);
+    setup_over_.wait(drive, [this] { return setups_ == 0; });
     lent_.clear();
     UvLoop& loop = worker->loop();
     Time end = loop.now() + ms(timeout_ms);
@@ -70,7 +75,7 @@ int32_t nebula_queue::poll(int32_t timeout_ms) {
     while (true) {
       // Even with events in hand: this turn is also what sends the caller's submissions.
       loop.run_once(events_.empty() ? wait : ms(0));
-      if (!events_.empty() || drivers_waiting_ > 0 || timeout_ms == 0) break;
+      if (!events_.empty() || setups_ > 0 || timeout_ms == 0) break;
       if (timeout_ms < 0) continue;
       wait = end - loop.now();
       if (wait <= ms(0)) break;

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <atomic>
+#include <condition_variable>
 #include <deque>
 #include <memory>
 #include <mutex>
@@ -109,7 +110,8 @@ struct nebula_queue {
   const size_t capacity_;
 
   std::mutex driver_lock_;
-  std::atomic<int> drivers_waiting_{0};
+  std::condition_variable setup_over_;
+  std::atomic<int> setups_{0};  // that wait for their turn or are under way; poll lets them go first
   std::atomic<bool> in_poll_{false};
 
   std::deque<nebula::QueuedEvent> events_;
