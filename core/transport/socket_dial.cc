@@ -97,8 +97,13 @@ void SocketDials::Dial::look_up(uint16_t port) {
   lookup->request.data = lookup;
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;
+  // The first look-up starts libuv's threads. They inherit the mask, and signals are for the program's own threads.
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
   int error = uv_getaddrinfo(loop_.handle(), &lookup->request, on_looked_up, to_.host.c_str(),
                              std::to_string(port).c_str(), &hints);
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
   if (error != 0) {
     delete lookup;
     loop_.later([self = anchor_.ref(), error] {

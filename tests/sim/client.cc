@@ -4,7 +4,11 @@
 namespace nebula::sim {
 
 ClientProcess::ClientProcess(Ground& ground, int index)
-    : process_(ground), ground_(ground), name_("client-" + std::to_string(index)), bursts_(ground.loop), checks_(ground.loop) {
+    : process_(ground),
+      ground_(ground),
+      name_("client-" + std::to_string(index)),
+      bursts_(ground.loop),
+      checks_(ground.loop) {
   ground_.trace.note("start client", name_);
 }
 
@@ -29,8 +33,12 @@ void ClientProcess::rest() {
 
 void ClientProcess::burst() {
   uint64_t count = 1 + process_.random.below(ground_.plan.burst_max);
-  for (; count > 0 && ground_.ledger.count() < ground_.plan.calls_max; count--) call(Wish::draw(ground_.plan, process_.random));
+  for (; count > 0; count--) call_as_planned();
   work();
+}
+
+void ClientProcess::call_as_planned() {
+  if (ground_.ledger.count() < ground_.plan.calls_max) call(Wish::draw(ground_.plan, process_.random));
 }
 
 Call& ClientProcess::call(Wish wish) {
@@ -45,9 +53,11 @@ Call& ClientProcess::call(Wish wish) {
   } else if (call.wish.cancel_after > Duration{}) {
     outgoing.cancel_timer = ground_.loop.after(call.wish.cancel_after, [this, &call] { cancel(call); });
   }
-  Request request{&outgoing.method, &outgoing.context, request_metadata(call.id, call.wish), request_message(call.id, call.wish)};
+  Request request{&outgoing.method, &outgoing.context, request_metadata(call.id, call.wish),
+                  request_message(call.id, call.wish)};
   request.wait_for_ready = call.wish.waits;
-  channel(call.wish.service).call(std::move(request), [this, &call](Result<Response> result) { on_reply(call, std::move(result)); });
+  Reply reply = [this, &call](Result<Response> result) { on_reply(call, std::move(result)); };
+  channel(call.wish.service).call(std::move(request), std::move(reply));
   return call;
 }
 
@@ -58,7 +68,8 @@ Channel& ClientProcess::channel(const std::string& service) {
     Result<std::unique_ptr<Balancer>> balancer = round_robin_driver().open(Url(), env);
     NEBULA_ASSERT(balancer.ok());
     ChannelLimits limits{ground_.plan.message_bytes_max};
-    channel = std::make_unique<Channel>(env, ground_.registry, ChannelName{service, service}, std::move(*balancer), limits);
+    ChannelName name{service, service};
+    channel = std::make_unique<Channel>(env, ground_.registry, std::move(name), std::move(*balancer), limits);
   }
   return *channel;
 }
@@ -71,8 +82,7 @@ void ClientProcess::on_reply(Call& call, Result<Response> result) {
   if (call.is_handled && !call.is_abandoned)
     checks_.after(ground_.plan.reach(), [this, &call] { ground_.ledger.check_is_cancelled(call); });
   if (!is_working_ || !ground_.plan.has_chains) return;
-  if (process_.random.chance(1, 4) && ground_.ledger.count() < ground_.plan.calls_max)
-    this->call(Wish::draw(ground_.plan, process_.random));
+  if (process_.random.chance(1, 4)) call_as_planned();
   if (process_.random.chance(1, 10)) cancel_another();
 }
 

@@ -33,6 +33,7 @@ class ClientProcess {
   };
 
   void burst();
+  void call_as_planned();
   void retire(Call& call);
   void cancel(Call& call);
   void on_reply(Call& call, Result<Response> result);

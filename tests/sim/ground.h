@@ -1,4 +1,4 @@
-// sim/ground.h - what all simulated processes of one run stand on: one loop, one wire, one registry, one source of chance.
+// sim/ground.h - what all simulated processes of one run stand on: one loop, wire, registry and seed.
 #pragma once
 
 #include <map>

@@ -23,7 +23,8 @@ Heap heap_now() { return heap; }
 // GCC does not bring sanitizer/allocator_interface.h.
 extern "C" {
 
-int __sanitizer_install_malloc_and_free_hooks(void (*on_malloc)(const volatile void*, size_t), void (*on_free)(const volatile void*));
+int __sanitizer_install_malloc_and_free_hooks(void (*on_malloc)(const volatile void*, size_t),
+                                              void (*on_free)(const volatile void*));
 int __sanitizer_get_ownership(const volatile void* memory);
 size_t __sanitizer_get_allocated_size(const volatile void* memory);
 

@@ -1,6 +1,6 @@
 // sim/heap.h - how much memory the program holds, exactly: what was allocated and not yet freed, by whomever.
 //
-// Counts every malloc and free of the process, those of nghttp2 included. Not synchronised: a simulation has one thread.
+// Counts every malloc and free of the process, those of nghttp2 included. For one thread.
 #pragma once
 
 #include <cstdint>

@@ -77,10 +77,12 @@ void Ledger::check_code(const Call& call, const Status& status) {
   if (status.code() == Code::unavailable && may_be_unavailable(call)) return;
   if (status.code() != code_of(call.wish, plan_))
     return violation(call, "ended with " + status.text() + ", which nothing explains");
-  if (call.wish.hangs && call.runs > 0) return violation(call, "was answered, but its handler waits to be cancelled: " + status.text());
+  if (call.wish.hangs && call.runs > 0)
+    return violation(call, "was answered, but its handler waits to be cancelled: " + status.text());
   bool is_from_handler = status.ok() || (call.wish.answer == Wish::Answer::forget && status.code() == Code::internal) ||
                          is_of_handler(call, status);
-  if (is_from_handler && !call.handler_answered) violation(call, "has an answer that its handler has not given: " + status.text());
+  if (is_from_handler && !call.handler_answered)
+    violation(call, "has an answer that its handler has not given: " + status.text());
 }
 
 bool Ledger::may_be_unavailable(const Call& call) const {
@@ -103,13 +105,14 @@ void Ledger::check_fate(Call& call, const Result<Response>& result) {
 
 void Ledger::check_answer(const Call& call, const Response& response) {
   if (is_of_handler(call, response.status) && !is_message_of(call, response.status.message()))
-    violation(call, "failed with the message \"" + std::string(response.status.message().substr(0, 80)) + "\", not with its own");
+    violation(call, "failed with a message that is not its own: " + response.status.text().substr(0, 100));
   if (!response.status.ok()) return;
   const Bytes* body = std::get_if<Bytes>(&response.body);
   if (body == nullptr) return violation(call, "is OK without a message");
   if (body->view() != response_message(call.id, call.wish).view())
     violation(call, "got a message of " + std::to_string(body->size()) + " bytes that is not its own");
-  if (response.metadata.block() != response_metadata(call.id, call.wish).block()) violation(call, "got metadata that is not its own");
+  if (response.metadata.block() != response_metadata(call.id, call.wish).block())
+    violation(call, "got metadata that is not its own");
   if (response.trailers.find("x-ends") != std::to_string(call.id)) violation(call, "got trailers that are not its own");
 }
 
@@ -126,7 +129,8 @@ Call* Ledger::on_request(int instance, const Request& request) {
   if (found == calls_.end()) return violation("a handler was given a call \"" + id + "\" that nobody made"), nullptr;
   Call& call = found->second;
   if (call.runs++ > 0) return violation(call, "ran a second time"), nullptr;
-  if (auto drains = drains_from_.find(instance); drains != drains_from_.end() && call.begun > drains->second + plan_.reach())
+  auto drains = drains_from_.find(instance);
+  if (drains != drains_from_.end() && call.begun > drains->second + plan_.reach())
     violation(call, "was given to instance " + std::to_string(instance) + ", which takes no more calls");
   if (call.was_never_sent) violation(call, "ran although its caller was told that it had not been sent");
   if (call.wish.cancel_after == Duration{}) violation(call, "ran although it was cancelled before it was made");
@@ -138,11 +142,13 @@ Call* Ledger::on_request(int instance, const Request& request) {
 
 void Ledger::check_request(const Call& call, const Request& request) {
   const Bytes* body = std::get_if<Bytes>(&request.body);
-  if (body == nullptr || body->view() != request_message(call.id, call.wish).view()) violation(call, "came with a message that is not its own");
+  if (body == nullptr || body->view() != request_message(call.id, call.wish).view())
+    violation(call, "came with a message that is not its own");
   Metadata user;
   for (Field field : request.metadata)
     if (field.name != "user-agent") user.add(field.name, field.value);
-  if (user.block() != request_metadata(call.id, call.wish).block()) violation(call, "came with metadata that is not its own");
+  if (user.block() != request_metadata(call.id, call.wish).block())
+    violation(call, "came with metadata that is not its own");
   Time deadline = request.context->deadline();
   // It is sent as what is left, so that it comes later by the way; rounded up to at most 8 digits.
   Time latest = call.deadline + (clock_.now() - call.begun) + ms(1);
@@ -178,7 +184,8 @@ void Ledger::check_is_cancelled(const Call& call) {
 
 void Ledger::check_has_none(int instance) {
   for (const auto& [id, call] : calls_)
-    if (call.runs > 0 && call.instance == instance && !call.has_ended()) violation(call, "still waits for a dead instance");
+    if (call.runs > 0 && call.instance == instance && !call.has_ended())
+      violation(call, "still waits for a dead instance");
 }
 
 // ---- what may explain that a call fails
@@ -197,7 +204,8 @@ void Ledger::on_down(const std::string& service) {
 void Ledger::on_back(const std::string& service) {
   on_up(service);
   Name& name = names_[service];
-  name.trouble_ends = std::max(name.trouble_ends, clock_.now() + limits::backoff_first * 3 + (clock_.now() - name.trouble_began) * 2);
+  Duration gone = clock_.now() - name.trouble_began;
+  name.trouble_ends = std::max(name.trouble_ends, clock_.now() + limits::backoff_first * 3 + gone * 2);
 }
 
 void Ledger::on_upset(const std::string& service) {

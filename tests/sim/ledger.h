@@ -59,9 +59,9 @@ class Ledger {
   void on_down(const std::string& service);
   void on_back(const std::string& service);                 // at an address that clients have given up for a while
   void on_upset(const std::string& service);                // its list of instances changes
-  Time calm_from() const;                                   // no call that begins later may fail for what has happened so far
+  Time calm_from() const;                                   // what has happened explains no failure of later calls
   void on_instance_drains(int instance) { drains_from_[instance] = clock_.now(); }
-  void on_instance_lost(int instance, Time from) { lost_from_[instance] = from; }  // calls that it runs may fail from then on
+  void on_instance_lost(int instance, Time from) { lost_from_[instance] = from; }  // what it runs may fail from then on
 
   // ---- all calls
   const std::map<uint64_t, Call>& calls() const { return calls_; }

@@ -33,6 +33,7 @@ void draw_network(Dice& dice, Plan* plan) {
   if (dice.toss()) plan->split_max = static_cast<uint64_t>(dice.one_in(3) ? 1 : dice.scale(2, 4096));
   if (dice.toss()) plan->cut_after = static_cast<uint64_t>(dice.scale(100, 300'000));
   if (dice.one_in(3)) plan->stall = ms(dice.scale(1, 3000));
+  if (plan->delay_max == Duration{} && plan->stall == Duration{} && plan->split_max + plan->cut_after == 0) return;
   plan->faults_at_dial = dice.toss();
   plan->faults_at_listen = !plan->faults_at_dial || dice.one_in(3);
 }
@@ -160,8 +161,8 @@ std::string Plan::text() const {
           std::to_string(registry_lag.ms()) + " ms; calls: up to " + std::to_string(calls_max) + " in bursts of " +
           std::to_string(burst_max) + ", up to " + std::to_string(bytes_max) + " bytes, limit " +
           std::to_string(message_bytes_max);
-  for (auto [is_on, name] : {std::pair(is_oversize, "oversize"), {has_metadata, "metadata"}, {has_deadlines, "deadlines"},
-                             {has_cancels, "cancels"}, {has_waits, "waits"}, {has_slow_handlers, "slow"},
+  for (auto [is_on, name] : {std::pair(is_oversize, "oversize"), {has_metadata, "metadata"},
+                             {has_deadlines, "deadlines"}, {has_cancels, "cancels"}, {has_waits, "waits"}, {has_slow_handlers, "slow"},
                              {has_hung_handlers, "hung"}, {has_errors, "errors"}, {has_strangers, "strangers"},
                              {has_chains, "chains"}})
     if (is_on) text.append(" ").append(name);

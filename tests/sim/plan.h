@@ -63,7 +63,7 @@ struct Plan {
   bool has_strangers = false;    // names that nobody serves, methods that are not there
   bool has_chains = false;       // calls from inside the reply of another one
 
-  bool has_network_faults() const { return delay_max > Duration{} || stall > Duration{} || split_max > 0 || cut_after > 0; }
+  bool has_network_faults() const { return faults_at_dial || faults_at_listen; }
   bool cuts() const { return cut_after > 0; }
 
   // By then anything that was sent has arrived, however the network behaves, unless the connection was cut.

@@ -69,13 +69,17 @@ void ServerProcess::announce(bool is_clean) {
   self.urls.push_back(is_clean ? clean : ground_.dial_url(name_ + "-faulty"));
   listed_id_ = self.id;
   ground_.trace.note("announce", name_, self.id);
-  ground_.registry.announce(service_, std::move(self), [weak = anchor_.ref(), id = listed_id_](Result<std::unique_ptr<Lease>> lease) {
+  auto announced = [weak = anchor_.ref(), id = self.id](Result<std::unique_ptr<Lease>> lease) {
     ServerProcess* process = weak.get();
-    if (process == nullptr || process->listed_id_ != id) return;
     NEBULA_ASSERT(lease.ok());
-    process->lease_ = std::move(*lease);
-    if (process->server_ != nullptr && !std::exchange(process->is_up_, true)) process->ground_.ledger.on_up(process->service_);
-  });
+    if (process != nullptr && process->listed_id_ == id) process->on_announced(std::move(*lease));
+  };
+  ground_.registry.announce(service_, std::move(self), std::move(announced));
+}
+
+void ServerProcess::on_announced(std::unique_ptr<Lease> lease) {
+  lease_ = std::move(lease);
+  if (server_ != nullptr && !std::exchange(is_up_, true)) ground_.ledger.on_up(service_);
 }
 
 void ServerProcess::withdraw() {

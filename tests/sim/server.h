@@ -51,6 +51,7 @@ class ServerProcess final : private Service {
   void answer_after(Call& call, Duration wait);
   void answer(Call& call);
   void forget(Call& call);
+  void on_announced(std::unique_ptr<Lease> lease);
   void withdraw();
   void go_down();
   void listen();

@@ -35,6 +35,7 @@ struct Options {
   uint64_t start = 1;
   bool verbose = false;
   bool churn = false;
+  const char* program = "sim";
 };
 
 // ---- a run that does not come back must still say which it was
@@ -101,11 +102,11 @@ Outcome run_seed(uint64_t seed, const Options& options) {
   return outcome;
 }
 
-void print_failure(uint64_t seed, const Outcome& outcome) {
+void print_failure(uint64_t seed, const Outcome& outcome, const Options& options) {
   unsigned long long number = seed;
   std::printf("seed %llu: %s\n", number, Plan::draw(seed).text().c_str());
   for (const std::string& violation : outcome.violations) std::printf("  %s\n", violation.c_str());
-  std::printf("  again: sim --start %llu --seeds 1 --verbose\n", number);
+  std::printf("  again: %s --start %llu --seeds 1 --verbose\n", options.program, number);
 }
 
 int run_seeds(const Options& options) {
@@ -119,7 +120,7 @@ int run_seeds(const Options& options) {
     length = length + outcome.length;
     if (outcome.violations.empty()) continue;
     failures++;
-    print_failure(options.start + runs, outcome);
+    print_failure(options.start + runs, outcome, options);
   }
   std::printf("sim: %llu calls, %llu of them OK, in %lld s of virtual time\n", static_cast<unsigned long long>(calls),
               static_cast<unsigned long long>(answers), static_cast<long long>(length.ms() / 1000));
@@ -150,8 +151,8 @@ Outcome run_churn(const Plan& plan) {
   }
   world.end();
   Outcome outcome = world.outcome();
-  std::printf("sim: the quiet world held %lld bytes at first, and %lld in the end\n", static_cast<long long>(first.bytes),
-              static_cast<long long>(last.bytes));
+  std::printf("sim: the quiet world held %lld bytes at first, and %lld in the end\n",
+              static_cast<long long>(first.bytes), static_cast<long long>(last.bytes));
   if (last.bytes - first.bytes > growth_bytes_max)
     outcome.violations.push_back("the quiet world grew by " + std::to_string(last.bytes - first.bytes) + " bytes");
   return outcome;
@@ -204,6 +205,7 @@ bool parse(char** words, Options* options) {
 
 int main(int, char** words) {
   nebula::sim::Options options;
+  options.program = words[0];
   if (!nebula::sim::parse(words + 1, &options)) {
     std::fprintf(stderr, "usage: sim [seeds [start]] [--seeds N] [--start S] [--verbose] | sim --churn\n");
     return 2;

@@ -1,6 +1,7 @@
 // sim/trace.cc - hashes, and prints.
 #include "sim/trace.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <string>
 
@@ -14,9 +15,11 @@ void Trace::note(std::string_view what, std::string_view whom, std::string_view 
   mix(what);
   mix(whom);
   mix(outcome);
-  if (prints_)
-    std::printf("%14.6f ms  %-18.*s %.*s %.*s\n", static_cast<double>(elapsed().ns) / 1e6, static_cast<int>(what.size()),
-                what.data(), static_cast<int>(whom.size()), whom.data(), static_cast<int>(outcome.size()), outcome.data());
+  if (!prints_) return;
+  std::string line(what);
+  line.resize(std::max<size_t>(line.size() + 1, 18), ' ');
+  line.append(whom).append(" ").append(outcome);
+  std::printf("%14.6f ms  %s\n", static_cast<double>(elapsed().ns) / 1e6, line.c_str());
 }
 
 void Trace::note(std::string_view what, uint64_t whom, std::string_view outcome) {

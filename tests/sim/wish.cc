@@ -14,7 +14,8 @@ constexpr size_t padding_too_much = 17u << 10;
 constexpr size_t padding_field_bytes = 1000;
 
 size_t draw_bytes(const Plan& plan, Random& random) {
-  if (plan.is_oversize && random.chance(1, 12)) return plan.message_bytes_max + 1 + random.below(plan.message_bytes_max);
+  size_t most = plan.message_bytes_max;
+  if (plan.is_oversize && random.chance(1, 12)) return most + 1 + random.below(most);
   switch (random.below(8)) {
     case 0: return 0;
     case 1: return plan.bytes_max;
@@ -24,8 +25,8 @@ size_t draw_bytes(const Plan& plan, Random& random) {
   }
 }
 
-// nghttp2 1.52 gives up a connection on which the head of a CONTINUATION frame arrives in more than eight pieces; what is
-// too much needs such frames, and where pieces are small it is left out.
+// nghttp2 1.52 gives up a connection on which the head of a CONTINUATION frame arrives in more than eight pieces; what
+// is too much needs such frames, and where pieces are small it is left out.
 bool may_be_too_much(const Plan& plan) { return plan.split_max == 0 || plan.split_max > 64; }
 
 size_t draw_padding(const Plan& plan, Random& random) {
@@ -51,9 +52,14 @@ Duration draw_timeout(Random& random) {
   }
 }
 
+Duration draw_patience(Random& random) {
+  if (random.chance(1, 10)) return {};
+  return nanos(random.between(1, random.chance(1, 2) ? ms(1).ns : sec(2).ns));
+}
+
 void draw_handler(const Plan& plan, Random& random, Wish* wish) {
   wish->answer = random.chance(1, 2) ? Wish::Answer::echo : Wish::Answer::body;
-  if (plan.has_slow_handlers && random.chance(1, 3)) wish->work = random.chance(1, 8) ? ms(random.between(0, 5000)) : ms(random.between(0, 100));
+  if (plan.has_slow_handlers && random.chance(1, 3)) wish->work = ms(random.between(0, random.chance(1, 8) ? 5000 : 100));
   wish->hangs = plan.has_hung_handlers && random.chance(1, 8);
   wish->upset = static_cast<Wish::Upset>(random.below(4));
   if (!plan.has_errors || !random.chance(1, 5)) return;
@@ -79,7 +85,7 @@ Bytes pattern(uint64_t seed, size_t size) {
 
 void add_padding(Metadata* metadata, size_t bytes) {
   for (size_t at = 0; at < bytes; at += padding_field_bytes)
-    metadata->add("x-padding", std::string(std::min(padding_field_bytes, bytes - at), static_cast<char>('a' + at % 26)));
+    metadata->add("x-padding", std::string(std::min(padding_field_bytes, bytes - at), 'a'));
 }
 
 }  // namespace
@@ -95,7 +101,7 @@ Wish Wish::draw(const Plan& plan, Random& random) {
   if (plan.has_deadlines) wish.timeout = draw_timeout(random);
   wish.waits = plan.has_waits && random.chance(1, 3);
   if (plan.has_cancels && random.chance(1, 5))
-    wish.cancel_after = random.chance(1, 10) ? Duration{} : nanos(random.between(1, random.chance(1, 2) ? 1'000'000 : 2'000'000'000));
+    wish.cancel_after = draw_patience(random);
   if (!plan.has_strangers || !random.chance(1, 10)) return wish;
   wish.target = random.chance(1, 2) ? Target::no_method : Target::no_service;
   if (wish.target == Target::no_service) wish.service = "nobody";

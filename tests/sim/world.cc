@@ -79,7 +79,8 @@ void World::announce_clean(Slot& slot) {
 // By now only those may be open that nothing but their caller would end.
 void World::check_answered() {
   for (const auto& [id, call] : ground_.ledger.calls())
-    if (call.wish.ends_by_itself() || !call.deadline.is_never()) ground_.ledger.check_was_answered(call, "long after all faults stopped");
+    if (call.wish.ends_by_itself() || !call.deadline.is_never())
+      ground_.ledger.check_was_answered(call, "long after all faults stopped");
 }
 
 void World::prove() {
@@ -114,9 +115,10 @@ void World::end() {
   }
   linger(ground_.plan.registry_delay);  // the registry itself lives on, and has news for nobody
   ground_.ledger.check_all_over();
-  if (ground_.loop.timer_count() + ground_.loop.post_count() > 0)
-    ground_.ledger.violation("all processes are gone, but " + std::to_string(ground_.loop.timer_count()) + " timers and " +
-                             std::to_string(ground_.loop.post_count()) + " posts are left");
+  size_t timers = ground_.loop.timer_count(), posts = ground_.loop.post_count();
+  if (timers + posts > 0)
+    ground_.ledger.violation("all processes are gone, but " + std::to_string(timers) + " timers and " +
+                             std::to_string(posts) + " posts are left");
 }
 
 // A client has one channel to a name, and that has one connection to each instance.
@@ -139,8 +141,8 @@ std::vector<const Call*> World::call_everywhere(Duration timeout, bool waits) {
 void World::expect_ok(const std::vector<const Call*>& calls) {
   for (const Call* call : calls)
     if (!call->has_ended() || call->code != Code::ok)
-      ground_.ledger.violation(*call, "had to succeed, for there are no faults any more, but " +
-                                          (call->has_ended() ? "ended with " + std::string(code_name(call->code)) : "has not ended"));
+      ground_.ledger.violation(*call, "had to succeed, for there are no faults any more, but has " +
+                                          (call->has_ended() ? std::string(code_name(call->code)) : "not ended"));
 }
 
 // ---- events
