@@ -24,9 +24,11 @@ class Node::Link final : public SessionEvents {
  private:
   StreamEvents& on_stream(std::unique_ptr<Stream>) override { NEBULA_ASSERT(!"a client has no streams of its peer's"); }
   void on_settings() override {
-    // Only now it is certain that the peer speaks HTTP/2: an accepted connection alone proves nothing.
+    // Only now it is certain that the peer speaks HTTP/2: an accepted connection alone proves nothing. And only now it
+    // is known how many calls it takes at a time: some servers refuse what comes beyond.
     greeting_timer_.reset();
     node_.backoff_ = limits::backoff_first;
+    node_.update_usable();
   }
   void on_room() override {
     node_.is_full_ = false;
@@ -70,7 +72,6 @@ void Node::use(std::unique_ptr<Conn> conn) {
   trouble_ = {};
   is_full_ = false;
   link_ = std::make_unique<Link>(*this, std::move(conn));
-  update_usable();
 }
 
 void Node::reconnect(Status why) {
@@ -169,7 +170,7 @@ void Node::report_retired() {
 
 // In a later step: this may come from the depth of a session's event, and calls that go now write to sessions.
 void Node::update_usable() {
-  usable = link_ != nullptr && !is_full_ && !retired_;
+  usable = link_ != nullptr && link_->has_spoken() && !is_full_ && !retired_;
   env_.loop.later([self = anchor_.ref()] {
     if (Node* node = self.get(); node != nullptr && !node->retired_) node->up_.on_node_changed();
   });

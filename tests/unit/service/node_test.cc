@@ -219,6 +219,21 @@ Test(node, does_not_dial_for_ever_a_peer_that_greets_and_hangs_up) {
   }
 }
 
+// What is opened before may be over the number of calls that the peer takes at a time, and some refuse it for good.
+Test(node, is_not_used_before_the_peer_has_spoken) {
+  Bench bench;
+  RawPeer peer(bench.cluster.world, "p");
+  End* end = nullptr;
+  peer.then = [&](End& each) { end = &each; };
+  bench.node->connect();
+  bench.dials.open(0, "p");
+  bench.settle();
+  cr_assert(!bench.node->usable && bench.node->is_promising());
+  end->write(raw::frame(raw::settings, 0, 0, ""));
+  bench.settle();
+  cr_assert(bench.node->usable);
+}
+
 Test(node, gives_up_a_peer_that_accepts_and_says_nothing) {
   Bench bench;
   RawPeer peer(bench.cluster.world, "p");
