@@ -226,7 +226,7 @@ def test_health(make):
         assert reply.status == health_pb2.HealthCheckResponse.NOT_SERVING
 
 
-@pytest.mark.xfail(reason="grpcio counts streams that have ended for a moment longer, and what it refuses is not placed again")
+@pytest.mark.xfail(reason="grpcio counts ended streams for a moment longer; what it refuses is not placed again")
 def test_a_server_that_takes_few_streams_at_once(make, echo):
     server = make(options=(("grpc.max_concurrent_streams", 3),))
 
