@@ -54,6 +54,10 @@ Time monotonic_now();
 // Microseconds until the deadline, at least 1; UINT64_MAX: none.
 uint64_t microseconds_left(Time deadline, Time now);
 
+// NEBULA_UNARY ... NEBULA_BIDI, and NEBULA_HOLD or not.
+inline bool is_shape(int32_t shape) { return shape >= 0 && (shape & ~NEBULA_HOLD) <= NEBULA_BIDI; }
+inline Shape shape_of(int32_t shape) { return static_cast<Shape>(shape & ~NEBULA_HOLD); }
+
 Codec codec_of_flags(uint32_t flags);
 uint16_t flags_of_codec(Codec codec);
 

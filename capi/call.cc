@@ -39,13 +39,13 @@ bool read_metadata(const void* block, uint32_t size, Metadata* out) {
   return metadata.ok();
 }
 
-int32_t send(uint64_t call, Bytes message, uint32_t flags) {
-  bool ends = (flags & NEBULA_END) != 0;
-  Operation operation{ends ? Operation::answer : Operation::hold};
+int32_t send(uint64_t call, std::optional<Bytes> message, uint32_t flags) {
+  Operation operation(Operation::send);
   operation.call = call;
+  operation.is_last = (flags & NEBULA_END) != 0;
   if (flags & codec_flags) operation.codec = codec_of_flags(flags);
   operation.message = std::move(message);
-  return submit(call, Side::server, ends, std::move(operation));
+  return submit(call, Side::any, std::move(operation));
 }
 
 }  // namespace
@@ -55,38 +55,47 @@ extern "C" {
 uint64_t nebula_call_start(nebula_queue* queue, uint64_t method, uint64_t tag, uint64_t timeout_us,
                            const void* metadata, uint32_t metadata_size, const void* data, uint32_t size,
                            uint32_t flags) {
-  if (queue == nullptr || data == nullptr || !are_flags(flags, start_flags) || (flags & NEBULA_END) == 0 ||
-       queue->engine->is_forked()) return 0;
-  Operation operation{Operation::start};
+  if (queue == nullptr || !are_flags(flags, start_flags) || queue->engine->is_forked()) return 0;
+  Operation operation(Operation::start);
   if (!read_metadata(metadata, metadata_size, &operation.metadata)) return 0;
   std::shared_ptr<const ClientMethod> known = find_method(method);
   if (known == nullptr || known->target->engine != queue->engine) return 0;
+  operation.is_last = (flags & NEBULA_END) != 0;
+  Shape shape = known->method.shape;
+  if (!streams_requests(shape) && (data == nullptr || !operation.is_last)) return 0;
 
   // The deadline counts from now, not from the turn in which the queue takes the call up.
   constexpr uint64_t timeout_us_max = INT64_MAX / 1000;
   Time deadline = timeout_us == 0 || timeout_us > timeout_us_max
                       ? Time::never()
                       : monotonic_now() + us(static_cast<int64_t>(timeout_us));
-  std::unique_ptr<ClientRecord> record(new ClientRecord{
-      tag, (flags & NEBULA_WANT_HEADERS) != 0, {known->method.path, {}, deadline}, known, Context(deadline, {})});
+  std::unique_ptr<ClientRecord> record = std::make_unique<ClientRecord>(queue, tag, known, deadline);
+  record->wants_headers = (flags & NEBULA_WANT_HEADERS) != 0;
+  record->holds = known->holds;
+  record->facts.path = known->method.path;
+  record->facts.shape = shape;
+  record->facts.deadline = deadline;
+  record->facts.has_said_end = operation.is_last;
   operation.wait_for_ready = (flags & NEBULA_WAIT_FOR_READY) != 0;
   operation.codec = codec_of_flags(flags);
-  operation.message = copy_of(data, size);
-  uint64_t id = add_call(queue, Side::client, &record->facts);
+  if (data != nullptr) operation.message = copy_of(data, size);
+  if (data != nullptr && streams_requests(shape)) record->facts.unsent = size;
+  uint64_t id = record->id = add_call(queue, Side::client, &record->facts);
   if (id == 0) return 0;
-  queue->post_start(id, std::move(record), std::move(operation));
+  queue->post_start(std::move(record), std::move(operation));
   return id;
 }
 
 int32_t nebula_call_headers(uint64_t call, const void* metadata, uint32_t metadata_size) {
-  Operation operation{Operation::headers};
+  Operation operation(Operation::headers);
   operation.call = call;
   if (!read_metadata(metadata, metadata_size, &operation.metadata)) return NEBULA_E_ARGUMENT;
-  return submit(call, Side::server, false, std::move(operation));
+  return submit(call, Side::server, std::move(operation));
 }
 
 int32_t nebula_call_send(uint64_t call, const void* data, uint32_t size, uint32_t flags) {
-  if (data == nullptr || !are_flags(flags, send_flags)) return NEBULA_E_ARGUMENT;
+  if (!are_flags(flags, send_flags) || (data == nullptr && (flags & NEBULA_END) == 0)) return NEBULA_E_ARGUMENT;
+  if (data == nullptr) return send(call, std::nullopt, flags);
   return send(call, copy_of(data, size), flags);
 }
 
@@ -100,26 +109,33 @@ int32_t nebula_call_give(uint64_t call, nebula_buffer* buffer, uint32_t flags) {
 int32_t nebula_call_finish(uint64_t call, int32_t status, const char* message, const void* metadata,
                            uint32_t metadata_size) {
   if (status < 0 || status > 16) return NEBULA_E_ARGUMENT;
-  Operation operation{Operation::answer};
+  Operation operation(Operation::finish);
   operation.call = call;
   if (!read_metadata(metadata, metadata_size, &operation.metadata)) return NEBULA_E_ARGUMENT;
   operation.status = Status(static_cast<Code>(status), message == nullptr ? "" : message);
-  return submit(call, Side::server, true, std::move(operation));
+  return submit(call, Side::server, std::move(operation));
 }
 
 int32_t nebula_call_cancel(uint64_t call, int32_t status) {
   if (status < 1 || status > 16) return NEBULA_E_ARGUMENT;
-  Operation operation{Operation::cancel};
+  Operation operation(Operation::cancel);
   operation.call = call;
   operation.status = Status(static_cast<Code>(status), "cancelled on this side");
-  return submit(call, Side::any, true, std::move(operation));
+  return submit(call, Side::any, std::move(operation));
+}
+
+int32_t nebula_call_consume(uint64_t call, uint64_t bytes) {
+  Operation operation(Operation::consume);
+  operation.call = call;
+  operation.value = bytes;
+  return submit(call, Side::any, std::move(operation));
 }
 
 int32_t nebula_call_tag(uint64_t call, uint64_t tag) {
-  Operation operation{Operation::tag};
+  Operation operation(Operation::tag);
   operation.call = call;
   operation.value = tag;
-  return submit(call, Side::server, false, std::move(operation));
+  return submit(call, Side::any, std::move(operation));
 }
 
 int32_t nebula_call_describe(uint64_t call, nebula_call_info* out) {

@@ -12,7 +12,7 @@ using namespace nebula;
 struct nebula_channel {
   std::shared_ptr<const ChannelTarget> target;
   std::mutex lock;
-  std::map<std::string, uint64_t, std::less<>> methods;
+  std::map<std::pair<std::string, int32_t>, uint64_t> methods;  // by path and shape
 };
 
 extern "C" {
@@ -35,22 +35,24 @@ nebula_channel* nebula_channel_new(nebula_engine* engine, const char* target, co
 }
 
 uint64_t nebula_channel_method(nebula_channel* channel, const char* path, int32_t shape) {
-  if (channel == nullptr || path == nullptr || shape != NEBULA_UNARY || service_of_path(path).empty()) return 0;
+  if (channel == nullptr || path == nullptr || !is_shape(shape) || service_of_path(path).empty()) return 0;
   if (path[0] != '/' || std::string_view(path).find('/', 1) == std::string_view::npos) return 0;
   std::lock_guard<std::mutex> hold(channel->lock);
-  auto found = channel->methods.find(path);
+  auto found = channel->methods.find({path, shape});
   if (found != channel->methods.end()) return found->second;
   std::shared_ptr<ClientMethod> method = std::make_shared<ClientMethod>();
   method->target = channel->target;
   method->method.path = path;
+  method->method.shape = shape_of(shape);
+  method->holds = (shape & NEBULA_HOLD) != 0;
   uint64_t id = add_method(std::move(method));
-  if (id != 0) channel->methods.emplace(path, id);
+  if (id != 0) channel->methods.emplace(std::pair(path, shape), id);
   return id;
 }
 
 void nebula_channel_free(nebula_channel* channel) {
   if (channel == nullptr) return;
-  for (const auto& [path, id] : channel->methods) remove_method(id);
+  for (const auto& [name, id] : channel->methods) remove_method(id);
   nebula_engine* engine = channel->target->engine;
   if (!engine->is_forked()) {
     std::lock_guard<std::mutex> hold(engine->lock);

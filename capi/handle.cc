@@ -7,6 +7,7 @@
 #include <cstring>
 #include <mutex>
 
+#include "base/limits.h"
 #include "base/slots.h"
 #include "queue.h"
 
@@ -16,7 +17,7 @@ namespace {
 
 struct Handle {
   nebula_queue* queue = nullptr;
-  const CallFacts* facts = nullptr;
+  CallFacts* facts = nullptr;
   Side side = Side::any;
   bool is_dead = false;
 };
@@ -44,6 +45,20 @@ void copy_text(char* out, size_t size, std::string_view text) {
   out[part] = 0;
 }
 
+// Whether the call's side may send this message now, and whether it had better wait with the next.
+int32_t account(Handle& handle, const Operation& operation) {
+  CallFacts& facts = *handle.facts;
+  bool is_stream = facts.streams_out(handle.side);
+  if (facts.has_said_end || (!is_stream && (handle.side == Side::client || !operation.message))) return NEBULA_E_STATE;
+  facts.has_said_end = operation.is_last;
+  if (!is_stream || !operation.message) return NEBULA_OK;
+  // Before the message is posted: whoever takes it sees the mark, so that WRITABLE is not lost.
+  size_t unsent = facts.unsent.fetch_add(operation.message->size()) + operation.message->size();
+  if (unsent <= limits::stream_send_high || operation.is_last) return NEBULA_OK;
+  facts.is_full = true;
+  return NEBULA_FULL;
+}
+
 }  // namespace
 
 uint64_t add_method(std::shared_ptr<const ClientMethod> method) {
@@ -62,7 +77,7 @@ void remove_method(uint64_t id) {
   table().methods.remove(id);
 }
 
-uint64_t add_call(nebula_queue* queue, Side side, const CallFacts* facts) {
+uint64_t add_call(nebula_queue* queue, Side side, CallFacts* facts) {
   std::lock_guard<std::mutex> hold(table().lock);
   return table().calls.add(Handle{queue, facts, side, false});
 }
@@ -85,16 +100,23 @@ bool mark_dead(uint64_t id) {
   return true;
 }
 
-int32_t submit(uint64_t id, Side side, bool ends, Operation operation) {
+int32_t submit(uint64_t id, Side side, Operation operation) {
   std::lock_guard<std::mutex> hold(table().lock);
   Handle* handle = table().calls.find(id);
   if (handle == nullptr || handle->is_dead) return NEBULA_E_STALE;
   if (handle->queue->engine->is_forked()) return NEBULA_E_FORKED;
   if (side != Side::any && handle->side != side) return NEBULA_E_STATE;
+  bool is_server = handle->side == Side::server;
+  bool ends_call = is_server && operation.ends();
+  int32_t result = NEBULA_OK;
+  if (operation.kind == Operation::send) {
+    result = account(*handle, operation);
+    if (result < 0) return result;
+  }
   operation.side = handle->side;
   handle->queue->post(std::move(operation));
-  if (ends && handle->side == Side::server) table().calls.remove(id);
-  return NEBULA_OK;
+  if (ends_call) table().calls.remove(id);
+  return result;
 }
 
 int32_t describe(uint64_t id, nebula_call_info* out) {
@@ -102,7 +124,7 @@ int32_t describe(uint64_t id, nebula_call_info* out) {
   Handle* handle = table().calls.find(id);
   if (handle == nullptr || handle->is_dead) return NEBULA_E_STALE;
   const CallFacts& facts = *handle->facts;
-  out->shape = NEBULA_UNARY;
+  out->shape = static_cast<int32_t>(facts.shape);
   copy_text(out->method, sizeof out->method, facts.path);
   copy_text(out->peer, sizeof out->peer, facts.peer);
   out->left_us = microseconds_left(facts.deadline, monotonic_now());

@@ -5,6 +5,7 @@
 // a call under the lock may still post to its queue.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -28,22 +29,30 @@ struct ChannelTarget {
 struct ClientMethod {
   std::shared_ptr<const ChannelTarget> target;
   Method method;
-};
-
-// What nebula_call_describe tells. Kept by the call's queue for as long as the handle is live.
-struct CallFacts {
-  std::string path;
-  std::string peer;  // empty: a client's call, which has a peer only once it is sent
-  Time deadline;
+  bool holds = false;  // NEBULA_HOLD
 };
 
 enum class Side : uint8_t { any, client, server };
+
+// What any thread may ask of a call. Kept by the call's queue for as long as the handle is live.
+struct CallFacts {
+  // Of the messages of this side.
+  bool streams_out(Side side) const { return side == Side::client ? streams_requests(shape) : streams_responses(shape); }
+
+  std::string path;
+  Shape shape = Shape::unary;
+  std::string peer;  // empty: a client's call, which has a peer only once it is sent
+  Time deadline;
+  bool has_said_end = false;         // the binding's last message; under the table's lock
+  std::atomic<size_t> unsent{0};     // bytes that the binding has given and the stream has not taken
+  std::atomic<bool> is_full{false};  // the binding was told to wait
+};
 
 uint64_t add_method(std::shared_ptr<const ClientMethod> method);  // 0: too many
 std::shared_ptr<const ClientMethod> find_method(uint64_t id);     // null: none
 void remove_method(uint64_t id);
 
-uint64_t add_call(nebula_queue* queue, Side side, const CallFacts* facts);  // 0: too many
+uint64_t add_call(nebula_queue* queue, Side side, CallFacts* facts);  // 0: too many
 void remove_call(uint64_t id);
 void remove_calls(const nebula_queue* queue);
 
@@ -51,8 +60,9 @@ void remove_calls(const nebula_queue* queue);
 // gets through any more, and the facts are not looked at.
 bool mark_dead(uint64_t id);
 
-// Sends an operation of the binding to the loop of its call. `ends`: the id is dead afterwards. 0 or NEBULA_E_...
-int32_t submit(uint64_t id, Side side, bool ends, Operation operation);
+// Sends an operation of the binding to the loop of its call. NEBULA_OK, NEBULA_FULL or NEBULA_E_...; where it ends a
+// server's call the id is dead afterwards.
+int32_t submit(uint64_t id, Side side, Operation operation);
 
 int32_t describe(uint64_t id, nebula_call_info* out);
 

@@ -42,6 +42,7 @@ enum {
   NEBULA_PERMISSION_DENIED = 7, NEBULA_RESOURCE_EXHAUSTED = 8, NEBULA_FAILED_PRECONDITION = 9,
   NEBULA_ABORTED = 10, NEBULA_OUT_OF_RANGE = 11, NEBULA_UNIMPLEMENTED = 12, NEBULA_INTERNAL = 13,
   NEBULA_UNAVAILABLE = 14, NEBULA_DATA_LOSS = 15, NEBULA_UNAUTHENTICATED = 16,
+  NEBULA_FULL = 100,        /* taken, but the send buffer is over its mark: a WRITABLE event will say when to go on */
   NEBULA_E_ARGUMENT = -1,   /* an argument is out of its range */
   NEBULA_E_STALE = -2,      /* the call is over */
   NEBULA_E_STATE = -3,      /* not in this state: listen after start, a second answer, ... */
@@ -56,14 +57,33 @@ enum {
 typedef struct nebula_error { int32_t code; int32_t system; char message[248]; } nebula_error;
 
 /* ---- shapes of a method: how many messages go each way ------------------------------------------- */
-enum { NEBULA_UNARY = 0 };
+enum {
+  NEBULA_UNARY = 0, NEBULA_CLIENT_STREAM = 1, NEBULA_SERVER_STREAM = 2, NEBULA_BIDI = 3,
+  NEBULA_HOLD = 8           /* added to a shape: the peer may send more only as nebula_call_consume says (else: as
+                               polls take the messages) */
+};
+
+/* ---- what is known of a call that has ended, for whoever wants to repeat it ------------------------ */
+enum {                      /* value & 255 of a FINISHED event: where its request got to */
+  NEBULA_FATE_UNSENT = 0,   /* it never left this process */
+  NEBULA_FATE_UNPROCESSED = 1, /* the peer says that its application has not seen it */
+  NEBULA_FATE_UNKNOWN = 2,  /* the connection was lost, or we gave up */
+  NEBULA_FATE_PROCESSED = 3 /* the peer's application has answered or refused it */
+};
+enum {                      /* value >> 8 & 255 of a FINISHED event: whose fault a failure is */
+  NEBULA_FAULT_NONE = 0, NEBULA_FAULT_CALLER = 1, NEBULA_FAULT_NETWORK = 2, NEBULA_FAULT_CALLEE = 3,
+  NEBULA_FAULT_OVERLOAD = 4
+};
 
 /* ---- events ---------------------------------------------------------------------------------------- */
 enum {
-  NEBULA_EV_CALL = 1,      /* server: a call; tag = its method's; the request is inside */
+  NEBULA_EV_CALL = 1,      /* server: a call; tag = its method's; a single request is inside */
   NEBULA_EV_HEADERS = 2,   /* client: response headers, if asked for with NEBULA_WANT_HEADERS */
-  NEBULA_EV_FINISHED = 5,  /* client, last: status, trailers and the response, or the message of the error */
+  NEBULA_EV_MESSAGE = 3,   /* one message of a stream; with NEBULA_END: the last one (server) */
+  NEBULA_EV_END = 4,       /* server: the client has ended its stream with no message in hand */
+  NEBULA_EV_FINISHED = 5,  /* client, last: status, trailers and a single response, or the message of the error */
   NEBULA_EV_CANCELLED = 6, /* server, last: the call died before it was answered; status = why */
+  NEBULA_EV_WRITABLE = 7,  /* after NEBULA_FULL: the send buffer fell under its low mark */
   NEBULA_EV_DRAINED = 10,  /* a server has drained; tag = the one given to nebula_server_drain */
   NEBULA_EV_WAKE = 12      /* nebula_wake was called; tag = its */
 };
@@ -86,7 +106,8 @@ typedef struct nebula_event {
   const uint8_t *metadata;  /* block of { u32 name size, u32 value size, name, value }..., borrowed */
   uint32_t size, metadata_size;
   nebula_buffer *buffer;    /* owns data; nebula_buffer_ref it to keep data longer; may be NULL */
-  uint64_t value;           /* CALL: microseconds left, 0 = no deadline */
+  uint64_t value;           /* CALL: microseconds left, 0 = no deadline; FINISHED: fate and fault; WRITABLE: bytes
+                               that may be sent before it is full again */
 } nebula_event;             /* 64 bytes: one cache line */
 
 /* ---- options ------------------------------------------------------------------------------------------ */
@@ -148,7 +169,7 @@ NEBULA_API int32_t        nebula_run(nebula_queue *queue, nebula_handler handler
 
 /* ---- server ----------------------------------------------------------------------------------------------- */
 NEBULA_API nebula_server *nebula_server_new(nebula_engine *engine, const nebula_server_options *options, nebula_error *error);
-/* path: "/service/method". tag: comes with each call of it. */
+/* path: "/service/method". shape: one of the four, and NEBULA_HOLD. tag: comes with each call of it. */
 NEBULA_API int32_t        nebula_server_method(nebula_server *server, const char *path, int32_t shape, uint64_t tag);
 /* tcp://host:port (0: any), unix:/path, mem:name. NULL: a Unix socket beside the registry's records, and
    tcp://127.0.0.1:P with P the first free port from a hash of the first announced name on, in 20000-29999.
@@ -172,32 +193,39 @@ NEBULA_API void           nebula_server_free(nebula_server *server);
    tcp://host:port, unix:/path, mem:name. Connects when a call needs it, on the loop of that call's queue. */
 NEBULA_API nebula_channel *nebula_channel_new(nebula_engine *engine, const char *target, const nebula_channel_options *options, nebula_error *error);
 /* A number for nebula_call_start; 0 if path is not "/service/method" or shape is none. Valid as long as the channel;
-   the same path gives the same number. */
+   the same path and shape give the same number. */
 NEBULA_API uint64_t       nebula_channel_method(nebula_channel *channel, const char *path, int32_t shape);
 /* Open calls end with CANCELLED, at their queues' next poll. */
 NEBULA_API void           nebula_channel_free(nebula_channel *channel);
 
 /* ---- call: from any thread ------------------------------------------------------------------------------------ */
-/* timeout_us 0: no deadline. data NULL: no message; not NULL with size 0: an empty one. flags: NEBULA_END must be set.
+/* timeout_us 0: no deadline. data NULL: no message; not NULL with size 0: an empty one. Where the method streams
+   requests data is the first one or none, and nebula_call_send may follow unless flags have NEBULA_END; else data and
+   NEBULA_END must be given.
    Returns the call, or 0 for bad arguments, no memory, or after fork; whatever else goes wrong is its FINISHED event. */
 NEBULA_API uint64_t nebula_call_start(nebula_queue *queue, uint64_t method, uint64_t tag, uint64_t timeout_us,
                                       const void *metadata, uint32_t metadata_size,
                                       const void *data, uint32_t size, uint32_t flags);
-/* Server: metadata to go before the response; at most once, before the answer. */
+/* Server: metadata to go before the response; at most once, before the first answer. A method that streams responses
+   sends it at once. */
 NEBULA_API int32_t  nebula_call_headers(uint64_t call, const void *metadata, uint32_t metadata_size);
-/* Server: the response. Its codec is the request's unless flags name one. With NEBULA_END the status is OK and the id is
-   dead then; without, nebula_call_finish must follow, for trailers. */
+/* One message. NULL with NEBULA_END: none, only the end. NEBULA_FULL: taken, but do wait.
+   Client: of a method that streams requests; NEBULA_END ends its stream of requests (half-close).
+   Server: with NEBULA_END the status is OK and the id is dead then; without, more may follow where the method streams
+   responses, and at last nebula_call_finish, for trailers. The codec is the request's unless flags name one. */
 NEBULA_API int32_t  nebula_call_send(uint64_t call, const void *data, uint32_t size, uint32_t flags);
 /* The same from a buffer of nebula_buffer_new, without a copy; takes the reference over, also on failure. */
 NEBULA_API int32_t  nebula_call_give(uint64_t call, nebula_buffer *buffer, uint32_t flags);
-/* Server: ends the call with a status 0..16, a message (may be NULL) and trailers. A response sent before goes out only
-   if the status is OK. The id is dead then. */
+/* Server: ends the call with a status 0..16, a message (may be NULL) and trailers. A single response sent before goes
+   out only if the status is OK; those of a stream have gone. The id is dead then. */
 NEBULA_API int32_t  nebula_call_finish(uint64_t call, int32_t status, const char *message,
                                        const void *metadata, uint32_t metadata_size);
 /* Client: ends the call with that status (CANCELLED or another of 1..16); FINISHED follows. Server: the same as
    nebula_call_finish with that status. */
 NEBULA_API int32_t  nebula_call_cancel(uint64_t call, int32_t status);
-/* Server: events of this call carry this tag from now on. */
+/* With NEBULA_HOLD: that many bytes of messages have been dealt with, so the peer may send as many more. */
+NEBULA_API int32_t  nebula_call_consume(uint64_t call, uint64_t bytes);
+/* Events of this call carry this tag from now on. */
 NEBULA_API int32_t  nebula_call_tag(uint64_t call, uint64_t tag);
 NEBULA_API int32_t  nebula_call_describe(uint64_t call, nebula_call_info *out);
 

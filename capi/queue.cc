@@ -8,6 +8,33 @@ using namespace nebula;
 
 static_assert(sizeof(nebula_event) == 64);
 
+namespace {
+
+QueuedEvent event_of(const CallRecord& record, uint16_t kind) {
+  QueuedEvent queued;
+  queued.event.kind = kind;
+  queued.event.call = record.id;
+  queued.event.tag = record.tag;
+  queued.is_of_server = record.side == Side::server;
+  return queued;
+}
+
+}  // namespace
+
+// ---- CallRecord
+
+CallRecord::~CallRecord() {
+  if (out != nullptr) out->detach();
+}
+
+void CallRecord::on_sent(size_t bytes) {
+  size_t left = facts.unsent.fetch_sub(bytes) - bytes;
+  if (left > limits::stream_send_low || !facts.is_full.exchange(false)) return;
+  QueuedEvent queued = event_of(*this, NEBULA_EV_WRITABLE);
+  queued.event.value = limits::stream_send_high - left;
+  queue->push(std::move(queued));
+}
+
 // ---- Driver
 
 nebula_queue::Driver::Driver(nebula_queue& queue) : queue_(queue) {
@@ -45,14 +72,14 @@ void nebula_queue::post(Operation operation) {
   worker->loop().post([this, operation = std::move(operation)]() mutable { apply(std::move(operation)); });
 }
 
-void nebula_queue::post_start(uint64_t id, std::unique_ptr<ClientRecord> record, Operation operation) {
-  worker->loop().post([this, id, record = std::move(record), operation = std::move(operation)]() mutable {
-    start(id, std::move(record), std::move(operation));
+void nebula_queue::post_start(std::unique_ptr<ClientRecord> record, Operation operation) {
+  worker->loop().post([this, record = std::move(record), operation = std::move(operation)]() mutable {
+    start(std::move(record), std::move(operation));
   });
 }
 
 void nebula_queue::post_event(nebula_event event) {
-  worker->loop().post([this, event] { push(QueuedEvent{event, {}, false, {}}); });
+  worker->loop().post([this, event] { push(QueuedEvent{event, {}, false, {}, false}); });
 }
 
 void nebula_queue::post_forget(std::shared_ptr<const ChannelTarget> target) {
@@ -68,7 +95,7 @@ int32_t nebula_queue::poll(int32_t timeout_ms) {
     // A mutex is not fair: the thread that polls in a loop would have it again before the other one woke up.
     std::unique_lock<std::mutex> drive(driver_lock_);
     setup_over_.wait(drive, [this] { return setups_ == 0; });
-    lent_.clear();
+    settle_lent();
     UvLoop& loop = worker->loop();
     Time end = loop.now() + ms(timeout_ms);
     Duration wait = ms(timeout_ms);  // negative: for ever
@@ -90,8 +117,10 @@ int32_t nebula_queue::poll(int32_t timeout_ms) {
 int32_t nebula_queue::deliver() {
   char* at = array.data();
   while (!events_.empty() && lent_.size() < batch_) {
-    lent_.push_back(std::move(events_.front()));
+    QueuedEvent next = std::move(events_.front());
     events_.pop_front();
+    if (is_over(next)) continue;
+    lent_.push_back(std::move(next));
     QueuedEvent& queued = lent_.back();
     nebula_event& event = queued.event;
     static constexpr uint8_t empty = 0;
@@ -117,73 +146,164 @@ void nebula_queue::push(QueuedEvent event) { events_.push_back(std::move(event))
 // ---- what the binding asks
 
 void nebula_queue::apply(Operation operation) {
-  if (operation.side == Side::client) {
-    auto found = client_calls_.find(operation.call);
-    if (found != client_calls_.end()) found->second->context.cancel(std::move(operation.status));
-    return;
-  }
-  auto found = server_calls_.find(operation.call);
-  if (found == server_calls_.end()) return;  // it died on the way; the binding has heard, or will
-  switch (operation.kind) {
-    case Operation::tag: found->second->tag = operation.value; return;
-    case Operation::headers: found->second->initial = std::move(operation.metadata); return;
-    case Operation::hold: return hold(*found->second, std::move(operation));
-    default: return answer(std::move(operation));
+  CallRecord* record = find(operation.call);
+  if (record == nullptr) return;  // it died on the way; the binding has heard, or will
+  if (operation.kind == Operation::consume) {
+    record->owed -= std::min<size_t>(record->owed, operation.value);
+    if (record->in != nullptr) take(*record);
+  } else if (record->side == Side::client) {
+    apply_client(static_cast<ClientRecord&>(*record), std::move(operation));
+  } else {
+    apply_server(static_cast<ServerRecord&>(*record), std::move(operation));
   }
 }
 
-void nebula_queue::hold(ServerRecord& record, Operation operation) {
-  if (record.message) {
-    remove_call(operation.call);  // answered here, so whatever else the handler says is stale
-    operation.status = internal("the handler sent two messages for a unary method");
-    return answer(std::move(operation));
-  }
-  record.message = std::move(operation.message);
-  record.codec = operation.codec;
+// Of a server's call that the binding has ended it hears no more.
+bool nebula_queue::is_over(const QueuedEvent& queued) const {
+  bool may_be = queued.is_of_server && queued.event.kind != NEBULA_EV_CALL && queued.event.kind != NEBULA_EV_CANCELLED;
+  return may_be && !server_calls_.contains(queued.event.call);
 }
 
-void nebula_queue::answer(Operation operation) {
-  auto found = server_calls_.find(operation.call);
-  std::unique_ptr<ServerRecord> record = std::move(found->second);
-  server_calls_.erase(found);
-  record->context->on_cancel(nullptr);
-  Response response;
-  response.status = std::move(operation.status);
-  response.codec = operation.codec ? operation.codec : record->codec;
-  response.metadata = std::move(record->initial);
-  response.trailers = std::move(operation.metadata);
-  std::optional<Bytes>& message = operation.message ? operation.message : record->message;
-  if (message) response.body = std::move(*message);
-  record->reply(std::move(response));
+void nebula_queue::settle_lent() {
+  for (const QueuedEvent& queued : lent_) {
+    if (queued.event.kind != NEBULA_EV_MESSAGE) continue;
+    CallRecord* record = find(queued.event.call);
+    if (record == nullptr || record->holds) continue;
+    record->owed -= queued.data.size() + limits::event_bytes;
+    if (record->in != nullptr) take(*record);
+  }
+  lent_.clear();
+}
+
+// ---- the peer's messages
+
+CallRecord* nebula_queue::find(uint64_t id) {
+  if (auto found = server_calls_.find(id); found != server_calls_.end()) return found->second.get();
+  if (auto found = client_calls_.find(id); found != client_calls_.end()) return found->second.get();
+  return nullptr;
+}
+
+void nebula_queue::take(CallRecord& record) {
+  bool has_message = false;
+  while (record.owed < limits::stream_events_bytes) {
+    Bytes message;
+    switch (record.in->next(&message)) {
+      case Source::Next::later: return;
+      case Source::Next::end: return on_source_end(record, has_message);
+      case Source::Next::message: break;
+    }
+    has_message = true;
+    record.owed += message.size() + (record.holds ? 0 : limits::event_bytes);
+    QueuedEvent queued = event_of(record, NEBULA_EV_MESSAGE);
+    queued.data = std::move(message);
+    queued.has_data = true;
+    push(std::move(queued));
+  }
+}
+
+void nebula_queue::on_source_end(CallRecord& record, bool has_message) {
+  std::unique_ptr<Source> ended = std::move(record.in);
+  if (record.side == Side::client) {
+    std::unique_ptr<ClientRecord> call = std::move(client_calls_.find(record.id)->second);
+    client_calls_.erase(record.id);
+    return push_finished(*call, ended->ending(), {});
+  }
+  if (!ended->ending().status.ok()) return;  // a CANCELLED event follows
+  if (has_message)
+    events_.back().event.flags |= NEBULA_END;
+  else
+    push(event_of(record, NEBULA_EV_END));
 }
 
 // ---- server side
 
-void nebula_queue::serve(uint64_t tag, Request request, Reply reply) {
+void nebula_queue::serve(uint64_t tag, bool holds, Request request, Reply reply) {
   if (events_.size() >= capacity_) return reply(resource_exhausted("the server has too many calls waiting to be looked at"));
-  std::unique_ptr<ServerRecord> record = std::make_unique<ServerRecord>();
-  record->tag = tag;
+  std::unique_ptr<ServerRecord> record = std::make_unique<ServerRecord>(this, Side::server, tag);
   record->context = request.context;
-  record->facts = {request.method->path, request.context->peer().address, request.context->deadline()};
-  uint64_t id = add_call(this, Side::server, &record->facts);
+  record->holds = holds;
+  record->facts.path = request.method->path;
+  record->facts.shape = request.method->shape;
+  record->facts.peer = request.context->peer().address;
+  record->facts.deadline = request.context->deadline();
+  uint64_t id = record->id = add_call(this, Side::server, &record->facts);
   if (id == 0) return reply(resource_exhausted("the server has too many open calls"));
   record->reply = std::move(reply);
   request.context->on_cancel([this, id](const Status& why) { on_server_call_dead(id, why); });
 
-  QueuedEvent queued;
-  queued.event.kind = NEBULA_EV_CALL;
-  queued.event.call = id;
-  queued.event.tag = tag;
-  queued.event.flags = static_cast<uint16_t>(NEBULA_END | flags_of_codec(request.codec));
+  QueuedEvent queued = event_of(*record, NEBULA_EV_CALL);
+  queued.event.flags = flags_of_codec(request.codec);
   uint64_t left = microseconds_left(request.context->deadline(), worker->loop().now());
   queued.event.value = left == UINT64_MAX ? 0 : left;
   queued.metadata = std::move(request.metadata);
   if (Bytes* message = std::get_if<Bytes>(&request.body)) {
+    queued.event.flags |= NEBULA_END;
     queued.data = std::move(*message);
     queued.has_data = true;
   }
-  server_calls_.emplace(id, std::move(record));
   push(std::move(queued));
+  CallRecord& call = *server_calls_.emplace(id, std::move(record)).first->second;
+  if (std::unique_ptr<Source>* source = std::get_if<std::unique_ptr<Source>>(&request.body)) {
+    call.in = std::move(*source);
+    call.in->on_ready([this, id] { take(*find(id)); });
+    take(call);
+  }
+}
+
+void nebula_queue::apply_server(ServerRecord& record, Operation operation) {
+  bool is_stream = record.facts.streams_out(Side::server);
+  if (operation.codec) record.codec = operation.codec;
+  switch (operation.kind) {
+    case Operation::tag: record.tag = operation.value; return;
+    case Operation::headers:
+      record.initial = std::move(operation.metadata);
+      if (is_stream) begin_responses(record);
+      return;
+    case Operation::send:
+      if (is_stream) {
+        if (!begin_responses(record)) return;
+        if (operation.message) record.out->push(std::move(*operation.message));
+        if (operation.is_last) answer(record, std::move(operation));
+        return;
+      }
+      if (record.message) {
+        remove_call(record.id);  // answered here, so whatever else the handler says is stale
+        operation.status = internal("the handler sent two messages for a method that answers with one");
+        return answer(record, std::move(operation));
+      }
+      record.message = std::move(operation.message);
+      if (operation.is_last) answer(record, std::move(operation));
+      return;
+    default: return answer(record, std::move(operation));
+  }
+}
+
+// False: that was its end.
+bool nebula_queue::begin_responses(ServerRecord& record) {
+  if (!record.reply) return true;
+  uint64_t id = record.id;
+  Response response;
+  response.metadata = std::move(record.initial);
+  response.codec = record.codec;
+  response.body = std::make_unique<Feed>(record);
+  Reply reply = std::move(record.reply);
+  reply(std::move(response));
+  return server_calls_.contains(id);
+}
+
+void nebula_queue::answer(ServerRecord& record, Operation operation) {
+  std::unique_ptr<ServerRecord> ended = std::move(server_calls_.find(record.id)->second);
+  server_calls_.erase(record.id);
+  record.context->on_cancel(nullptr);
+  record.in.reset();
+  Response response;
+  response.status = std::move(operation.status);
+  response.trailers = std::move(operation.metadata);
+  if (!record.reply) return record.out->end(std::move(response));
+  response.codec = record.codec;
+  response.metadata = std::move(record.initial);
+  if (record.message) response.body = std::move(*record.message);
+  record.reply(std::move(response));
 }
 
 void nebula_queue::on_server_call_dead(uint64_t id, const Status& why) {
@@ -193,27 +313,33 @@ void nebula_queue::on_server_call_dead(uint64_t id, const Status& why) {
   std::unique_ptr<ServerRecord> record = std::move(found->second);
   server_calls_.erase(found);
   if (is_told) {
-    QueuedEvent queued;
-    queued.event.kind = NEBULA_EV_CANCELLED;
-    queued.event.call = id;
-    queued.event.tag = record->tag;
+    QueuedEvent queued = event_of(*record, NEBULA_EV_CANCELLED);
     queued.event.status = static_cast<int32_t>(why.code());
     queued.data = Bytes::copy(why.message());
     queued.has_data = true;
     push(std::move(queued));
   }
-  record->reply(why);  // nobody hears it
+  if (record->reply) record->reply(why);  // nobody hears it
 }
 
 // ---- client side
 
-void nebula_queue::start(uint64_t id, std::unique_ptr<ClientRecord> record, Operation operation) {
-  ClientRecord& call = *record;
-  client_calls_.emplace(id, std::move(record));
+void nebula_queue::start(std::unique_ptr<ClientRecord> started, Operation operation) {
+  ClientRecord& record = *started;
+  uint64_t id = record.id;
+  client_calls_.emplace(id, std::move(started));
   Reply reply([this, id](Result<Response> result) { on_response(id, std::move(result)); });
-  Result<Service*> service = channel_to(*call.method->target);
+  Result<Service*> service = channel_to(*record.method->target);
   if (!service.ok()) return reply(service.status());
-  Request request{&call.method->method, &call.context, std::move(operation.metadata), std::move(*operation.message)};
+  Request request{&record.method->method, &record.context, std::move(operation.metadata), {}};
+  if (streams_requests(record.facts.shape)) {
+    std::unique_ptr<Feed> feed = std::make_unique<Feed>(record);
+    if (operation.message) feed->push(std::move(*operation.message));
+    if (operation.is_last) feed->end({});
+    request.body = std::move(feed);
+  } else {
+    request.body = std::move(*operation.message);
+  }
   request.codec = operation.codec.value_or(Codec::any);
   request.wait_for_ready = operation.wait_for_ready;
   (*service)->call(std::move(request), std::move(reply));
@@ -228,33 +354,52 @@ Result<Service*> nebula_queue::channel_to(const ChannelTarget& target) {
   return found->second.get();
 }
 
+void nebula_queue::apply_client(ClientRecord& record, Operation operation) {
+  switch (operation.kind) {
+    case Operation::tag: record.tag = operation.value; return;
+    case Operation::cancel: return record.context.cancel(std::move(operation.status));
+    default: break;
+  }
+  if (record.out == nullptr) return;  // the server has ended the call, and we hear of it presently
+  Feed& feed = *record.out;
+  if (operation.message) feed.push(std::move(*operation.message));
+  if (operation.is_last && record.out != nullptr) feed.end({});
+}
+
 void nebula_queue::on_response(uint64_t id, Result<Response> result) {
   auto found = client_calls_.find(id);
   NEBULA_ASSERT(found != client_calls_.end());
-  std::unique_ptr<ClientRecord> record = std::move(found->second);
-  client_calls_.erase(found);
-  remove_call(id);
-  Response response = result.ok() ? std::move(*result) : Response{{}, {}, {}, result.status()};
-  if (record->wants_headers && !response.metadata.empty()) {
-    QueuedEvent queued;
-    queued.event.kind = NEBULA_EV_HEADERS;
-    queued.event.call = id;
-    queued.event.tag = record->tag;
+  ClientRecord& record = *found->second;
+  Response response = result.ok() ? std::move(*result) : Response{{result.status(), {}, Fate::unsent}};
+  std::unique_ptr<Source>* source = std::get_if<std::unique_ptr<Source>>(&response.body);
+  if (record.wants_headers && (source != nullptr || !response.metadata.empty())) {
+    QueuedEvent queued = event_of(record, NEBULA_EV_HEADERS);
     queued.metadata = std::move(response.metadata);
     push(std::move(queued));
   }
-  QueuedEvent queued;
-  queued.event.kind = NEBULA_EV_FINISHED;
-  queued.event.call = id;
-  queued.event.tag = record->tag;
+  if (source != nullptr) {
+    record.in = std::move(*source);
+    record.in->on_ready([this, id] { take(*find(id)); });
+    return take(record);
+  }
+  std::unique_ptr<ClientRecord> ended = std::move(found->second);
+  client_calls_.erase(found);
+  std::optional<Bytes> message;
+  if (Bytes* single = std::get_if<Bytes>(&response.body)) message = std::move(*single);
+  push_finished(record, response, std::move(message));
+}
+
+void nebula_queue::push_finished(ClientRecord& record, Ending& ending, std::optional<Bytes> message) {
+  remove_call(record.id);
+  QueuedEvent queued = event_of(record, NEBULA_EV_FINISHED);
   queued.event.flags = NEBULA_END;
-  queued.event.status = static_cast<int32_t>(response.status.code());
-  queued.metadata = std::move(response.trailers);
-  if (Bytes* message = std::get_if<Bytes>(&response.body)) {
+  queued.event.status = static_cast<int32_t>(ending.status.code());
+  queued.event.value = static_cast<uint64_t>(ending.fate) |
+                       static_cast<uint64_t>(fault_of(ending.status.code(), ending.fate)) << 8;
+  queued.metadata = std::move(ending.trailers);
+  if (!ending.status.ok()) message = Bytes::copy(ending.status.message());
+  if (message) {
     queued.data = std::move(*message);
-    queued.has_data = true;
-  } else if (!response.status.ok()) {
-    queued.data = Bytes::copy(response.status.message());
     queued.has_data = true;
   }
   push(std::move(queued));

@@ -14,23 +14,26 @@
 #include <vector>
 
 #include "border.h"
+#include "feed.h"
 #include "handle.h"
 
 namespace nebula {
 
 // What a binding asks of a call, on its way to the call's loop.
 struct Operation {
-  enum Kind : uint8_t { start, headers, hold, answer, cancel, tag };
+  enum Kind : uint8_t { start, headers, send, finish, cancel, consume, tag };
 
   explicit Operation(Kind kind) : kind(kind) {}
 
+  bool ends() const { return kind == finish || kind == cancel || (kind == send && is_last); }  // a server's call
+
   Kind kind;
   Side side = Side::any;  // filled by submit()
+  bool is_last = false;   // start, send: no further one follows
   bool wait_for_ready = false;
-  bool wants_headers = false;
   std::optional<Codec> codec;
   uint64_t call = 0;
-  uint64_t value = 0;     // tag: the new one
+  uint64_t value = 0;     // tag: the new one; consume: bytes
   std::optional<Bytes> message;
   Metadata metadata;
   Status status;
@@ -42,22 +45,42 @@ struct QueuedEvent {
   Bytes data;
   bool has_data = false;
   Metadata metadata;
+  bool is_of_server = false;  // it belongs to a server's call
 };
 
-struct ServerRecord {
+// What both sides have of a call.
+struct CallRecord {
+  CallRecord(nebula_queue* queue, Side side, uint64_t tag) : queue(queue), side(side), tag(tag) {}
+  ~CallRecord();
+
+  void on_sent(size_t bytes);       // a message of ours has left the feed
+
+  nebula_queue* const queue;
+  const Side side;
+  uint64_t id = 0;
   uint64_t tag;
   CallFacts facts;
-  Context* context;
-  Metadata initial;               // from nebula_call_headers
-  std::optional<Bytes> message;   // from nebula_call_send without END: the trailers are still to come
+  bool holds = false;               // NEBULA_HOLD
+  std::unique_ptr<Source> in;       // the peer's messages, where they are a stream
+  size_t owed = 0;                  // bytes of them that the binding has, or will have by the next poll
+  Feed* out = nullptr;              // ours, where they are one; its stream's
+};
+
+struct ServerRecord : CallRecord {
+  using CallRecord::CallRecord;
+
+  Context* context = nullptr;
+  Metadata initial;                 // from nebula_call_headers
+  std::optional<Bytes> message;     // a single response without END: the trailers are still to come
   std::optional<Codec> codec;
-  Reply reply;
+  Reply reply;                      // answered: the responses have begun
 };
 
-struct ClientRecord {
-  uint64_t tag;
-  bool wants_headers;
-  CallFacts facts;
+struct ClientRecord : CallRecord {
+  ClientRecord(nebula_queue* queue, uint64_t tag, std::shared_ptr<const ClientMethod> method, Time deadline)
+      : CallRecord(queue, Side::client, tag), method(std::move(method)), context(deadline, {}) {}
+
+  bool wants_headers = false;
   std::shared_ptr<const ClientMethod> method;
   Context context;
 };
@@ -80,13 +103,13 @@ struct nebula_queue {
 
   // Any thread.
   void post(nebula::Operation operation);
-  void post_start(uint64_t id, std::unique_ptr<nebula::ClientRecord> record, nebula::Operation operation);
+  void post_start(std::unique_ptr<nebula::ClientRecord> record, nebula::Operation operation);
   void post_event(nebula_event event);
   void post_forget(std::shared_ptr<const nebula::ChannelTarget> target);  // the channel is being freed
 
   // The driver.
   int32_t poll(int32_t timeout_ms);
-  void serve(uint64_t tag, nebula::Request request, nebula::Reply reply);  // a call has come from a client
+  void serve(uint64_t tag, bool holds, nebula::Request request, nebula::Reply reply);  // a call has come
   void push(nebula::QueuedEvent event);
   uint32_t stride() const { return stride_; }
 
@@ -95,14 +118,24 @@ struct nebula_queue {
   std::vector<char> array;  // what nebula_queue_events hands out
 
  private:
-  void start(uint64_t id, std::unique_ptr<nebula::ClientRecord> record, nebula::Operation operation);
-  void apply(nebula::Operation operation);
-  void hold(nebula::ServerRecord& record, nebula::Operation operation);
-  void answer(nebula::Operation operation);
-  void on_response(uint64_t id, nebula::Result<nebula::Response> result);
-  void on_server_call_dead(uint64_t id, const nebula::Status& why);
-  void forget(const nebula::ChannelTarget* target);
+  void start(std::unique_ptr<nebula::ClientRecord> record, nebula::Operation operation);
   nebula::Result<nebula::Service*> channel_to(const nebula::ChannelTarget& target);
+  void forget(const nebula::ChannelTarget* target);
+  void on_response(uint64_t id, nebula::Result<nebula::Response> result);
+  void push_finished(nebula::ClientRecord& record, nebula::Ending& ending, std::optional<nebula::Bytes> message);
+
+  void apply(nebula::Operation operation);
+  void apply_client(nebula::ClientRecord& record, nebula::Operation operation);
+  void apply_server(nebula::ServerRecord& record, nebula::Operation operation);
+  bool begin_responses(nebula::ServerRecord& record);
+  void answer(nebula::ServerRecord& record, nebula::Operation operation);
+  void on_server_call_dead(uint64_t id, const nebula::Status& why);
+
+  nebula::CallRecord* find(uint64_t id);
+  void take(nebula::CallRecord& record);     // messages of the peer, as many as the binding may have
+  void on_source_end(nebula::CallRecord& record, bool has_message);
+  void settle_lent();                        // the binding has dealt with what the last poll gave it
+  bool is_over(const nebula::QueuedEvent& queued) const;
   int32_t deliver();
 
   const uint32_t stride_;

@@ -17,13 +17,14 @@ namespace {
 // A registered method: hands its calls to the server's queue.
 class QueueMethod final : public Service {
  public:
-  QueueMethod(nebula_queue*& queue, uint64_t tag) : queue_(queue), tag_(tag) {}
+  QueueMethod(nebula_queue*& queue, uint64_t tag, bool holds) : queue_(queue), tag_(tag), holds_(holds) {}
 
-  void call(Request request, Reply reply) override { queue_->serve(tag_, std::move(request), std::move(reply)); }
+  void call(Request request, Reply reply) override { queue_->serve(tag_, holds_, std::move(request), std::move(reply)); }
 
  private:
   nebula_queue*& queue_;
-  uint64_t tag_;
+  const uint64_t tag_;
+  const bool holds_;  // NEBULA_HOLD
 };
 
 struct Listening {
@@ -123,10 +124,10 @@ nebula_server* nebula_server_new(nebula_engine* engine, const nebula_server_opti
 }
 
 int32_t nebula_server_method(nebula_server* server, const char* path, int32_t shape, uint64_t tag) {
-  if (server == nullptr || path == nullptr || shape != NEBULA_UNARY) return NEBULA_E_ARGUMENT;
+  if (server == nullptr || path == nullptr || !is_shape(shape)) return NEBULA_E_ARGUMENT;
   if (server->queue != nullptr) return NEBULA_E_STATE;
-  server->methods.emplace_back(server->queue, tag);
-  Status status = server->router.add(Method{path, false, &server->methods.back()});
+  server->methods.emplace_back(server->queue, tag, (shape & NEBULA_HOLD) != 0);
+  Status status = server->router.add(Method{path, false, &server->methods.back(), shape_of(shape)});
   if (!status.ok()) server->methods.pop_back();
   return status.ok() ? NEBULA_OK : NEBULA_E_ARGUMENT;
 }
@@ -202,7 +203,7 @@ int32_t nebula_server_drain(nebula_server* server, int32_t timeout_ms, uint64_t 
       nebula_event event{};
       event.kind = NEBULA_EV_DRAINED;
       event.tag = tag;
-      queue->push(QueuedEvent{event, {}, false, {}});
+      queue->push(QueuedEvent{event, {}, false, {}, false});
     });
   });
   return NEBULA_OK;

@@ -51,6 +51,10 @@ inline constexpr size_t slice_bytes_min = 8u << 10;
 inline constexpr size_t calls_waiting_max = 100'000;
 // Undelivered events of a queue; at the bound new streams are refused.
 inline constexpr size_t queue_events_max = 200'000;
+// Messages of one stream that a queue holds for a binding, or that it has not said to have dealt with: so many bytes,
+// each message counted with what its event costs.
+inline constexpr size_t stream_events_bytes = 256u << 10;
+inline constexpr size_t event_bytes = 128;
 // Events delivered by one poll, unless the queue's options say otherwise.
 inline constexpr uint32_t poll_batch = 256;
 

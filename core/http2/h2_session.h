@@ -29,12 +29,12 @@ class H2Stream final : public Stream {
   bool data(Bytes data, bool last) override;
   void consumed(size_t byte_count) override;
   void reset(uint32_t h2_code) override;
+  bool is_unsent() const override;
 
  private:
   friend class H2Session;
   friend struct H2Callbacks;
 
-  bool is_unsent() const;  // a request of which nothing has left
   void submit(bool has_body);
   long read(uint8_t* room, size_t size, uint32_t* flags);  // nghttp2 pulls the body
   void take(size_t size, std::vector<Bytes>* slices);      // the next bytes of the body, uncopied

@@ -51,7 +51,9 @@ H2Stream::~H2Stream() {
   session->remove(this);
 }
 
-bool H2Stream::is_unsent() const { return !session_->is_server_ && (!has_head_ || !head_.empty()); }
+bool H2Stream::is_unsent() const {
+  return session_ != nullptr && !session_->is_server_ && (!has_head_ || !head_.empty());
+}
 
 void H2Stream::headers(Metadata head, bool last) {
   if (session_ == nullptr) return;

@@ -53,6 +53,7 @@ class Stream {
   virtual bool data(Bytes data, bool last) = 0;         // false: taken, but wait for on_writable before the next
   virtual void consumed(size_t byte_count) = 0;         // gives the peer window back
   virtual void reset(uint32_t h2_code) = 0;             // after headers(); on_closed still follows
+  virtual bool is_unsent() const = 0;                   // client: nothing of the request has left this process
 };
 
 struct SessionEvents {

@@ -1,4 +1,4 @@
-// rpc/call.cc - Context: cancelled once, heard once.
+// rpc/call.cc - Context: cancelled once, heard once; and who is to blame.
 #include "rpc/call.h"
 
 #include "base/assert.h"
@@ -26,6 +26,27 @@ void Context::on_cancel(Fn<void(const Status& why)> then) {
   }
   Status reason = why_;
   if (then) then(reason);
+}
+
+Fault fault_of(Code code, Fate fate) {
+  bool is_answered = fate == Fate::processed;
+  switch (code) {
+    case Code::ok: return Fault::none;
+    case Code::cancelled:
+    case Code::invalid_argument: return Fault::caller;
+    case Code::resource_exhausted: return fate == Fate::unsent ? Fault::caller : Fault::overload;  // a limit on our side
+    case Code::deadline_exceeded: return fate == Fate::unsent ? Fault::network : Fault::callee;
+    case Code::not_found:
+    case Code::already_exists:
+    case Code::permission_denied:
+    case Code::failed_precondition:
+    case Code::out_of_range:
+    case Code::unimplemented:
+    case Code::unauthenticated: return is_answered ? Fault::caller : Fault::callee;
+    case Code::unavailable:
+      return is_answered ? Fault::callee : fate == Fate::unprocessed ? Fault::overload : Fault::network;
+    default: return Fault::callee;
+  }
 }
 
 }  // namespace nebula

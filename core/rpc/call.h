@@ -21,16 +21,53 @@ namespace nebula {
 
 class Service;
 
-// A stream of messages, pulled.
+// How a call ended.
+struct Ending {
+  Status status;
+  Metadata trailers = {};
+  Fate fate = Fate::processed;
+};
+
+// A stream of messages, pulled by whoever wants them. To drop it before its end is to say that the rest is not wanted.
 class Source {
  public:
+  enum class Next : uint8_t { message, later, end };
+
   virtual ~Source() = default;
-  virtual void read(Done<std::optional<Bytes>> done) = 0;  // nothing: a clean end; an error: the final status
-  virtual Metadata trailers() { return {}; }               // valid after the end
+
+  // message: here it is. later: none yet, and on_ready follows. end: there will be none, and ending() tells more.
+  Next next(Bytes* message) {
+    Next next = take(message);
+    is_awaited_ = next == Next::later;
+    return next;
+  }
+
+  virtual Ending& ending() = 0;
+
+  // `then` runs when it is worth asking again, once after each `later`; never inside next(). It may destroy the source,
+  // as its last act.
+  void on_ready(Fn<void()> then) { then_ = std::move(then); }
+
+ protected:
+  virtual Next take(Bytes* message) = 0;
+
+  // There is more, or the end. The last thing that its caller does with the source.
+  void ready() {
+    if (std::exchange(is_awaited_, false) && then_) then_();
+  }
+
+ private:
+  Fn<void()> then_;
+  bool is_awaited_ = false;
 };
 
 // None, one, many.
 using Body = std::variant<std::monostate, Bytes, std::unique_ptr<Source>>;
+
+// How many messages go each way.
+enum class Shape : uint8_t { unary = 0, client_stream = 1, server_stream = 2, bidi = 3 };
+constexpr bool streams_requests(Shape shape) { return shape == Shape::client_stream || shape == Shape::bidi; }
+constexpr bool streams_responses(Shape shape) { return shape == Shape::server_stream || shape == Shape::bidi; }
 
 // How the messages of a call are encoded: the "+proto" or "+json" of the content-type. `any` is plain
 // application/grpc, the method's own codec; another name travels as metadata "content-type".
@@ -40,6 +77,7 @@ struct Method {
   std::string path;            // "/shop.v1.Cart/Add"
   bool idempotent = false;
   Service* service = nullptr;  // server: who answers
+  Shape shape = Shape::unary;
 };
 
 // Travels with a call from hand to hand, and tells all of them when nobody waits for the answer any more.
@@ -72,22 +110,31 @@ class Context {
 
 struct Request {
   const Method* method;
-  Context* context;  // outlives the Reply
+  Context* context;  // outlives the Reply, and the Source that it may bring
   Metadata metadata;
-  Body body;
+  Body body;         // a Source where the method streams requests; else one message
   Codec codec = Codec::any;
   bool wait_for_ready = false;  // client: wait for a node until the deadline instead of failing fast
+  bool was_refused = false;     // client: a server has refused it unseen, so this is its second try
 };
 
-// A failed call is a Response too, since an error may carry trailers and the fate of its request.
-struct Response {
-  Metadata metadata;  // initial
-  Body body;
-  Metadata trailers;
-  Status status;
+// A failed call is a Response too, since an error may carry trailers and the fate of its request. Where the body is a
+// Source, the Source knows the ending.
+struct Response : Ending {
+  Metadata metadata = {};  // initial
+  Body body = {};
   std::optional<Codec> codec = {};  // none: the request's
-  Fate fate = Fate::processed;
 };
+
+// Whose fault it is that a call failed.
+enum class Fault : uint8_t {
+  none,
+  caller,    // what it asked for, or how; or it gave up
+  network,   // nobody could be reached, or the way was lost
+  callee,    // it failed, or did not answer in time
+  overload,  // there was too much to do
+};
+Fault fault_of(Code code, Fate fate);
 
 // Answered exactly once, never lost.
 using Reply = Done<Response>;

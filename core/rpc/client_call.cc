@@ -3,66 +3,100 @@
 
 #include "rpc/frame.h"
 #include "rpc/grpc.h"
+#include "rpc/inbox.h"
+#include "rpc/outbox.h"
 
 namespace nebula {
 
 namespace {
 
 // Owns itself: it goes with the last event of its stream.
-class ClientCall final : public StreamEvents {
+class ClientCall final : public StreamEvents, private InboxEvents {
  public:
-  ClientCall(Loop& loop, size_t message_bytes_max) : loop_(loop), reader_(message_bytes_max) {}
+  ClientCall(Loop& loop, size_t message_bytes_max)
+      : loop_(loop), message_bytes_max_(message_bytes_max), reader_(message_bytes_max) {}
 
-  Status start(Session& session, Metadata head, Request& request, Reply& reply);
+  Status start(Session& session, Metadata head, Request& request, Reply& reply, Again* again);
 
  private:
+  // StreamEvents
   void on_headers(Head head, bool last) override;
   void on_data(Bytes data, bool last) override;
-  void on_writable() override {}
+  void on_writable() override { outbox_.on_writable(); }
   void on_closed(Status why, Fate fate) override;
 
+  // InboxEvents
+  void on_taken(size_t wire_bytes) override { stream_->consumed(wire_bytes); }
+  void on_dropped() override;
+
+  bool is_over() const { return request_.context == nullptr; }
+  void send_body();
   Status begin(const Head& head);
+  void answer_stream();                 // the responses begin
   Status take(Bytes data);
   void end(const Metadata& trailers);   // the peer has said how it went
   void fail(Status why, Fate fate);     // it has not, or we do not want to hear it
-  void answer(Response response);
+  void stop();                          // sends nothing more and listens to nobody: it is over
+  bool may_be_repeated() const;
+  void repeat(Ending why);
 
   Loop& loop_;
-  FrameReader reader_;
-  Reply reply_;
-  Context* context_ = nullptr;          // null: answered
-  Time deadline_;
+  const size_t message_bytes_max_;
+  Request request_;                     // without a context: the call is over
+  Reply reply_;                         // answered: the responses go to the inbox
+  Again again_;
   std::unique_ptr<Stream> stream_;
-  Metadata metadata_;
+  Outbox outbox_;
+  Inbox* inbox_ = nullptr;              // its reader's
+  FrameReader reader_;                  // for a single response
   std::optional<Bytes> message_;
+  Metadata metadata_;
   std::string http_status_;
 };
 
-Status ClientCall::start(Session& session, Metadata head, Request& request, Reply& reply) {
+Status ClientCall::start(Session& session, Metadata head, Request& request, Reply& reply, Again* again) {
   Result<std::unique_ptr<Stream>> stream = session.open(*this);
   if (!stream.ok()) return stream.status();
   stream_ = std::move(*stream);
+  request_ = std::move(request);
   reply_ = std::move(reply);
-  deadline_ = request.context->deadline();
-  context_ = request.context;
-  context_->set_peer(session.peer());
-  Bytes* message = std::get_if<Bytes>(&request.body);
-  stream_->headers(std::move(head), message == nullptr);
-  if (message != nullptr) stream_->data(frame_message(std::move(*message)), true);
+  if (again != nullptr) again_ = std::move(*again);
+  request_.context->set_peer(session.peer());
+  bool has_body = !std::holds_alternative<std::monostate>(request_.body);
+  stream_->headers(std::move(head), !has_body);
+  if (has_body) send_body();
+  if (is_over()) return {};  // the source of its messages has failed
   // Last, for it may have been cancelled already: then the stream is reset before any of it has left.
-  context_->on_cancel([this](const Status& why) { fail(why, Fate::unknown); });
+  request_.context->on_cancel([this](const Status& why) {
+    // What has answered has seen the request, whatever becomes of the rest.
+    fail(why, !http_status_.empty() ? Fate::processed : stream_->is_unsent() ? Fate::unsent : Fate::unknown);
+  });
   return {};
 }
 
+void ClientCall::send_body() {
+  if (Bytes* message = std::get_if<Bytes>(&request_.body)) {
+    Bytes framed = frame_message(std::move(*message));
+    *message = framed.slice(frame_prefix_bytes, framed.size() - frame_prefix_bytes);  // for another try
+    stream_->data(std::move(framed), true);
+    return;
+  }
+  outbox_.start(*stream_, std::move(std::get<std::unique_ptr<Source>>(request_.body)), [this](Ending ending) {
+    if (ending.status.ok()) return static_cast<void>(stream_->data({}, true));
+    fail(std::move(ending.status), ending.fate);
+  });
+}
+
 void ClientCall::on_headers(Head head, bool last) {
-  if (context_ == nullptr) return;
+  if (is_over()) return;
   if (head.too_large) return fail(resource_exhausted("the metadata of the answer is over our limit"), Fate::processed);
   if (http_status_.empty()) {
     std::string_view http_status = head.fields.find(":status").value_or("");
     if (http_status.starts_with('1')) return;  // informational; the answer is still to come
     http_status_ = http_status;
     if (!last) {
-      if (Status status = begin(head); !status.ok()) fail(std::move(status), Fate::processed);
+      if (Status status = begin(head); !status.ok()) return fail(std::move(status), Fate::processed);
+      if (streams_responses(request_.method->shape)) answer_stream();
       return;
     }
   }
@@ -80,66 +114,103 @@ Status ClientCall::begin(const Head& head) {
   return {};
 }
 
+void ClientCall::answer_stream() {
+  std::unique_ptr<Inbox> inbox(new Inbox(*this, message_bytes_max_));
+  inbox_ = inbox.get();
+  Response response;
+  response.metadata = std::move(metadata_);
+  response.body = std::move(inbox);
+  Reply reply = std::move(reply_);
+  reply(std::move(response));
+}
+
 void ClientCall::on_data(Bytes data, bool last) {
-  stream_->consumed(data.size());
-  if (context_ == nullptr) return;
+  // A single message is kept here, bounded by its own limit: the window is for who has not been read.
+  if (is_over() || inbox_ == nullptr) stream_->consumed(data.size());
+  if (is_over()) return;
   Status status = data.empty() ? Status() : take(std::move(data));
+  if (is_over()) return;  // its reader has had enough
   if (!status.ok()) return fail(std::move(status), Fate::processed);
   if (last) fail(internal("the peer ended the stream without a status"), Fate::processed);
 }
 
 Status ClientCall::take(Bytes data) {
+  if (inbox_ != nullptr) return inbox_->feed(std::move(data));
   reader_.feed(std::move(data));
   while (true) {
     TRY(std::optional<Bytes> message, reader_.next());
     if (!message) return {};
-    if (message_) return unimplemented("a unary method answers with one message, more came");
+    if (message_) return unimplemented("this method answers with one message, more came");
     message_ = std::move(message);
   }
 }
 
 void ClientCall::end(const Metadata& trailers) {
+  bool is_single = !streams_responses(request_.method->shape);
   Response response;
   response.status = grpc::find_status(trailers).value_or(grpc::status_of_http(http_status_));
-  if (response.status.ok() && reader_.is_inside())
+  if (response.status.ok() && (inbox_ != nullptr ? inbox_->is_inside() : reader_.is_inside()))
     response.status = internal("the answer ends inside a message");
-  else if (response.status.ok() && !message_)
-    response.status = unimplemented("a unary method answers with one message, none came");
+  else if (response.status.ok() && is_single && !message_)
+    response.status = unimplemented("this method answers with one message, none came");
   Result<Metadata> user = grpc::from_wire(trailers);
   if (user.ok())
     response.trailers = std::move(*user);
   else if (response.status.ok())
     response.status = user.status();
+  if (outbox_.is_running()) stream_->reset(h2::no_error);  // nobody wants the rest of the requests
+  stop();
+  if (inbox_ != nullptr) return std::exchange(inbox_, nullptr)->finish(std::move(response));
   response.metadata = std::move(metadata_);
-  if (response.status.ok()) response.body = std::move(*message_);
-  answer(std::move(response));
-}
-
-void ClientCall::fail(Status why, Fate fate) {
-  if (stream_ != nullptr) stream_->reset(h2::cancel);
-  Response response;
-  response.status = std::move(why);
-  response.fate = fate;
-  answer(std::move(response));
-}
-
-void ClientCall::answer(Response response) {
-  context_->on_cancel(nullptr);
-  context_ = nullptr;
+  if (response.status.ok() && is_single) response.body = std::move(*message_);
   Reply reply = std::move(reply_);
   reply(std::move(response));
 }
 
+void ClientCall::fail(Status why, Fate fate) {
+  stop();
+  if (stream_ != nullptr) stream_->reset(h2::cancel);
+  Ending ending{std::move(why), {}, fate};
+  if (inbox_ != nullptr) return std::exchange(inbox_, nullptr)->cut(std::move(ending));
+  Reply reply = std::move(reply_);
+  reply(Response{std::move(ending)});
+}
+
+void ClientCall::on_dropped() {
+  inbox_ = nullptr;
+  stop();
+  stream_->reset(h2::cancel);
+}
+
+void ClientCall::stop() {
+  outbox_.stop();
+  std::exchange(request_.context, nullptr)->on_cancel(nullptr);
+}
+
 void ClientCall::on_closed(Status why, Fate fate) {
   stream_.reset();
-  if (context_ != nullptr) {
+  if (!is_over()) {
     if (why.ok()) why = internal("the peer ended the stream without a status");
     // A server that keeps deadlines too resets the stream a moment before our own timer fires.
-    if (why.code() == Code::cancelled && loop_.now() >= deadline_)
+    if (why.code() == Code::cancelled && loop_.now() >= request_.context->deadline())
       why = deadline_exceeded("the deadline passed at the server");
-    fail(std::move(why), fate);
+    if (!http_status_.empty()) fate = Fate::processed;
+    if ((fate == Fate::unsent || fate == Fate::unprocessed) && may_be_repeated())
+      repeat({std::move(why), {}, fate});
+    else
+      fail(std::move(why), fate);
   }
   delete this;
+}
+
+// What has been pulled from a source is gone.
+bool ClientCall::may_be_repeated() const { return again_ && !outbox_.has_begun(); }
+
+void ClientCall::repeat(Ending why) {
+  if (outbox_.is_running()) request_.body = outbox_.take_back();
+  request_.context->on_cancel(nullptr);
+  Again again = std::move(again_);
+  again(std::move(request_), std::move(reply_), std::move(why));
 }
 
 Metadata head_of(Loop& loop, std::string_view authority, const Request& request) {
@@ -160,7 +231,7 @@ Metadata head_of(Loop& loop, std::string_view authority, const Request& request)
 }  // namespace
 
 Status start_client_call(Loop& loop, Session& session, std::string_view authority, size_t message_bytes_max,
-                         Request& request, Reply& reply) {
+                         Request& request, Reply& reply, Again* again) {
   Metadata head = head_of(loop, authority, request);
   if (size_t most = session.metadata_bytes_max(); head.list_size() > most) {
     Response refusal;
@@ -172,7 +243,7 @@ Status start_client_call(Loop& loop, Session& session, std::string_view authorit
     return {};
   }
   std::unique_ptr<ClientCall> call = std::make_unique<ClientCall>(loop, message_bytes_max);
-  Status status = call->start(session, std::move(head), request, reply);
+  Status status = call->start(session, std::move(head), request, reply, again);
   if (status.ok()) static_cast<void>(call.release());  // its own from here
   return status;
 }

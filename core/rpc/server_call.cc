@@ -1,8 +1,6 @@
 // rpc/server_call.cc - headers to request, reply to trailers, and all the ways in which a call can end early.
 #include "rpc/server_call.h"
 
-#include <algorithm>
-
 #include "base/limits.h"
 #include "rpc/grpc.h"
 
@@ -10,7 +8,13 @@ namespace nebula {
 
 namespace {
 
-Response refusal(Status why) { return {{}, {}, {}, std::move(why)}; }
+// More than that peers refuse, and from 64 KiB on HTTP/2 would not even send it: the caller must hear of it instead.
+Status check_size(const Metadata& block) {
+  size_t size = block.list_size();
+  if (size <= limits::metadata_bytes_max) return {};
+  return resource_exhausted("the answer has metadata of " + std::to_string(size) + " bytes; the limit is " +
+                            std::to_string(limits::metadata_bytes_max));
+}
 
 }  // namespace
 
@@ -18,9 +22,12 @@ ServerCall::ServerCall(Loop& loop, const Router& router, size_t message_bytes_ma
                        std::unique_ptr<Stream> stream)
     : loop_(loop),
       router_(router),
+      message_bytes_max_(message_bytes_max),
       context_(Time::never(), std::move(peer)),
-      reader_(message_bytes_max),
-      stream_(std::move(stream)) {}
+      stream_(std::move(stream)),
+      reader_(message_bytes_max) {}
+
+// ---- the request
 
 void ServerCall::on_headers(Head head, bool last) {
   if (finished_) return;
@@ -29,8 +36,14 @@ void ServerCall::on_headers(Head head, bool last) {
     return;
   }
   Status status = begin(head);
-  if (status.ok() && !finished_ && last) status = unimplemented("a unary method takes one message, none came");
-  if (!status.ok()) finish(refusal(std::move(status)));
+  if (finished_) return;
+  if (status.ok() && streams_requests(method_->shape)) {
+    std::unique_ptr<Inbox> inbox(new Inbox(*this, message_bytes_max_));
+    inbox_ = inbox.get();
+    dispatch(std::move(inbox));
+  }
+  if (status.ok() && last && !finished_) status = end_of_request();
+  if (!status.ok()) abort(std::move(status));
 }
 
 Status ServerCall::begin(const Head& head) {
@@ -59,11 +72,8 @@ Status ServerCall::begin(const Head& head) {
     if (!left) return internal("grpc-timeout \"" + std::string(*text) + "\" is malformed");
     context_.set_deadline(loop_.now() + *left);
     if (!context_.deadline().is_never())
-      deadline_timer_ = loop_.after(*left, [this] {
-        Status why = deadline_exceeded("the deadline passed while the call was at the server");
-        finish(refusal(why));
-        context_.cancel(std::move(why));
-      });
+      deadline_timer_ = loop_.after(
+          *left, [this] { abort(deadline_exceeded("the deadline passed while the call was at the server")); });
   }
   TRY(metadata_, grpc::from_wire(fields));
   return {};
@@ -81,81 +91,121 @@ void ServerCall::refuse_http(std::string_view http_status, std::string_view text
 }
 
 void ServerCall::on_data(Bytes data, bool last) {
-  // The message is kept here, bounded by its own limit: the window is for who has not been read.
-  stream_->consumed(data.size());
+  // A single message is kept here, bounded by its own limit: the window is for who has not been read.
+  if (finished_ || inbox_ == nullptr) stream_->consumed(data.size());
   if (finished_) return;
   Status status = data.empty() ? Status() : take(std::move(data));
-  if (status.ok() && last) {
-    if (reader_.is_inside()) status = internal("the request ends inside a message");
-    else if (!message_) status = unimplemented("a unary method takes one message, none came");
-    else return dispatch();
-  }
-  if (!status.ok()) finish(refusal(std::move(status)));
+  if (status.ok() && last && !finished_) status = end_of_request();
+  if (!status.ok()) abort(std::move(status));
 }
 
 Status ServerCall::take(Bytes data) {
+  if (inbox_ != nullptr) return inbox_->feed(std::move(data));
+  if (was_dispatched_) return {};  // the handler does not want it
   reader_.feed(std::move(data));
   while (true) {
     TRY(std::optional<Bytes> message, reader_.next());
     if (!message) return {};
-    if (message_) return unimplemented("a unary method takes one message, more came");
+    if (message_) return unimplemented("this method takes one message, more came");
     message_ = std::move(message);
   }
 }
 
-void ServerCall::dispatch() {
+Status ServerCall::end_of_request() {
+  if (inbox_ != nullptr ? inbox_->is_inside() : reader_.is_inside())
+    return internal("the request ends inside a message");
+  if (inbox_ != nullptr) {
+    std::exchange(inbox_, nullptr)->finish({});
+  } else if (!was_dispatched_) {
+    if (!message_) return unimplemented("this method takes one message, none came");
+    dispatch(std::move(*message_));
+  }
+  return {};
+}
+
+// ---- the answer
+
+void ServerCall::dispatch(Body body) {
+  was_dispatched_ = true;
   has_handler_ = true;
-  Request request{method_, &context_, std::move(metadata_), std::move(*message_), codec_};
+  Request request{method_, &context_, std::move(metadata_), std::move(body), codec_};
   method_->service->call(std::move(request), Reply([this](Result<Response> result) {
                            has_handler_ = false;
-                           finish(result.ok() ? std::move(*result) : refusal(result.status()));
+                           answer(result.ok() ? std::move(*result) : Response{{result.status()}});
                            release_if_over();
                          }));
+}
+
+void ServerCall::answer(Response response) {
+  std::unique_ptr<Source>* source = std::get_if<std::unique_ptr<Source>>(&response.body);
+  if (source == nullptr || finished_) return finish(std::move(response));
+  Metadata head = head_of(response);
+  if (Status status = check_size(head); !status.ok()) return abort(std::move(status));
+  has_sent_head_ = true;
+  stream_->headers(std::move(head), false);
+  outbox_.start(*stream_, std::move(*source), [this](Ending ending) { finish({std::move(ending)}); });
 }
 
 void ServerCall::finish(Response response) {
   if (std::exchange(finished_, true)) return;
   deadline_timer_.reset();
+  outbox_.stop();
+  Status reason = response.status.ok() ? cancelled("the call is over") : response.status;
   if (stream_ != nullptr) send(std::move(response));
+  if (inbox_ != nullptr) std::exchange(inbox_, nullptr)->cut({std::move(reason)});
 }
 
 void ServerCall::send(Response response) {
+  Bytes* message = response.status.ok() ? std::get_if<Bytes>(&response.body) : nullptr;
+  Metadata head = has_sent_head_ ? Metadata() : head_of(response);
+  Metadata trailers;
+  bool is_trailers_only = !has_sent_head_ && message == nullptr;
+  Metadata& last = is_trailers_only ? head : trailers;
+  grpc::add_status(response.status, &last);
+  grpc::to_wire(response.trailers, &last);
+  for (const Metadata* block : {&head, &trailers})
+    if (Status status = check_size(*block); !status.ok()) return send({{std::move(status)}});
+  if (is_trailers_only) return stream_->headers(std::move(head), true);
+  if (!has_sent_head_) stream_->headers(std::move(head), false);
+  if (message != nullptr) stream_->data(frame_message(std::move(*message)), false);
+  stream_->headers(std::move(trailers), true);
+}
+
+Metadata ServerCall::head_of(const Response& response) const {
   Metadata head;
   head.add(":status", "200");
   head.add("content-type", grpc::content_type(response.codec.value_or(codec_), response.metadata));
   if (response.status.code() == Code::unimplemented) head.add("grpc-accept-encoding", "identity");
   grpc::to_wire(response.metadata, &head);
-  Bytes* message = std::get_if<Bytes>(&response.body);
-  bool is_trailers_only = message == nullptr || !response.status.ok();
-  Metadata trailers;
-  grpc::add_status(response.status, is_trailers_only ? &head : &trailers);
-  grpc::to_wire(response.trailers, is_trailers_only ? &head : &trailers);
-  // More than that peers refuse, and from 64 KiB on HTTP/2 would not even send it: the caller must hear of it instead.
-  if (size_t largest = std::max(head.list_size(), trailers.list_size()); largest > limits::metadata_bytes_max)
-    return send(refusal(resource_exhausted("the answer has metadata of " + std::to_string(largest) +
-                                           " bytes; the limit is " + std::to_string(limits::metadata_bytes_max))));
-  if (is_trailers_only) return stream_->headers(std::move(head), true);
-  stream_->headers(std::move(head), false);
-  stream_->data(frame_message(std::move(*message)), false);
-  stream_->headers(std::move(trailers), true);
+  return head;
+}
+
+// ---- other endings
+
+void ServerCall::abort(Status why) {
+  finish({{why}});
+  if (was_dispatched_) context_.cancel(std::move(why));
 }
 
 void ServerCall::on_closed(Status why, Fate) {
   stream_.reset();
   deadline_timer_.reset();
-  if (!std::exchange(finished_, true) && has_handler_) {
+  if (!std::exchange(finished_, true)) {
     // What a reset means to a client is a code; to a handler it is one thing, that nobody waits any more.
     std::string text = "the caller went away";
     if (!why.message().empty()) text.append(": ").append(why.message());
-    closing_ = true;
-    context_.cancel(cancelled(std::move(text)));
-    closing_ = false;
+    Status gone = cancelled(std::move(text));
+    telling_ = true;
+    outbox_.stop();
+    if (inbox_ != nullptr) std::exchange(inbox_, nullptr)->cut({gone});
+    if (was_dispatched_) context_.cancel(std::move(gone));
+    telling_ = false;
   }
   release_if_over();
 }
 
 void ServerCall::release_if_over() {
-  if (stream_ == nullptr && !has_handler_ && !closing_) delete this;
+  if (stream_ == nullptr && !has_handler_ && !telling_) delete this;
 }
 
 }  // namespace nebula

@@ -6,46 +6,62 @@
 
 #include "loop/loop.h"
 #include "rpc/frame.h"
+#include "rpc/inbox.h"
+#include "rpc/outbox.h"
 #include "rpc/router.h"
 
 namespace nebula {
 
 // Owns itself: it goes when its stream has closed and its handler has answered, whichever is later, and may outlive
 // its server by a handler that takes its time.
-class ServerCall final : public StreamEvents {
+class ServerCall final : public StreamEvents, private InboxEvents {
  public:
   ServerCall(Loop& loop, const Router& router, size_t message_bytes_max, Peer peer, std::unique_ptr<Stream> stream);
 
  private:
   ~ServerCall() = default;
 
+  // StreamEvents
   void on_headers(Head head, bool last) override;
   void on_data(Bytes data, bool last) override;
-  void on_writable() override {}
+  void on_writable() override { outbox_.on_writable(); }
   void on_closed(Status why, Fate fate) override;
+
+  // InboxEvents
+  void on_taken(size_t wire_bytes) override { stream_->consumed(wire_bytes); }
+  void on_dropped() override { inbox_ = nullptr; }  // what still comes is thrown away
 
   Status begin(const Head& head);       // not ok: how to answer without a handler
   void refuse_http(std::string_view http_status, std::string_view text);
   Status take(Bytes data);
-  void dispatch();
-  void finish(Response response);       // the first answer counts
+  Status end_of_request();
+  void dispatch(Body body);
+  void answer(Response response);       // the handler's: all of it, or the beginning of a stream
+  void finish(Response response);       // says the last word; the first one counts
   void send(Response response);         // with a stream to send it on
+  Metadata head_of(const Response& response) const;
+  void abort(Status why);               // finishes in the handler's place, which hears of it
   void release_if_over();
 
   Loop& loop_;
   const Router& router_;
+  const size_t message_bytes_max_;
   Context context_;
-  FrameReader reader_;
   std::unique_ptr<Stream> stream_;      // null: closed
   std::unique_ptr<Timer> deadline_timer_;
 
   const Method* method_ = nullptr;
   Metadata metadata_;
-  std::optional<Bytes> message_;
   Codec codec_ = Codec::any;
+  FrameReader reader_;                  // for a single request
+  std::optional<Bytes> message_;
+  Inbox* inbox_ = nullptr;              // its reader's
+  Outbox outbox_;
+  bool was_dispatched_ = false;         // a handler knows of it
   bool has_handler_ = false;            // a Reply of ours is out
+  bool has_sent_head_ = false;
   bool finished_ = false;
-  bool closing_ = false;                // inside on_closed, which will see to the end itself
+  bool telling_ = false;                // inside an event that will see to the end itself
 };
 
 }  // namespace nebula

@@ -10,7 +10,8 @@ class Service {
  public:
   virtual ~Service() = default;
 
-  // Answers `reply` once, now or later, on the same loop. An error Result means a Response with that status.
+  // Answers `reply` once, now or later, on the same loop. An error Result means a Response with that status
+  // and, at a client, that nothing was sent.
   virtual void call(Request request, Reply reply) = 0;
 };
 

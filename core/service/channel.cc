@@ -21,7 +21,7 @@ Channel::~Channel() {
   balancer_->update({});
   nodes_.clear();
   leaving_.clear();
-  std::map<uint64_t, Waiting> waiting = std::move(waiting_);
+  std::map<int64_t, Waiting> waiting = std::move(waiting_);
   // All first: whoever hears of the end of one may cancel another.
   for (auto& [id, call] : waiting) call.request.context->on_cancel(nullptr);
   for (auto& [id, call] : waiting) call.reply(unavailable("the channel to \"" + service_ + "\" was closed"));
@@ -116,13 +116,27 @@ bool Channel::place(Waiting& call) {
   while (const NodeState* state = balancer_->pick(call.request)) {
     auto node = std::find_if(nodes_.begin(), nodes_.end(),
                              [&](const std::unique_ptr<Node>& each) { return each.get() == state; });
+    Again again = [self = anchor_.ref()](Request request, Reply reply, Ending why) {
+      if (Channel* channel = self.get()) return channel->place_again(std::move(request), std::move(reply), std::move(why));
+      reply(Response{std::move(why)});
+    };
     // A node that cannot take it is marked as not usable, so this ends.
-    if ((*node)->call(authority_, limits_.message_bytes_max, call.request, call.reply).ok()) return true;
+    if ((*node)->call(authority_, limits_.message_bytes_max, call.request, call.reply, &again).ok()) return true;
   }
   return false;
 }
 
-void Channel::wait(uint64_t turn, Waiting call) {
+// Transparent retry (gRFC A6): what never left is tried until the deadline, what a server has refused unseen once more.
+void Channel::place_again(Request request, Reply reply, Ending why) {
+  if (why.fate == Fate::unprocessed && std::exchange(request.was_refused, true)) return reply(Response{std::move(why)});
+  wait(front_turn_--, {std::move(request), std::move(reply)});
+  // In a later step: this comes from the depth of a session's event.
+  env_.loop.later([self = anchor_.ref()] {
+    if (Channel* channel = self.get()) channel->on_node_changed();
+  });
+}
+
+void Channel::wait(int64_t turn, Waiting call) {
   Context* context = call.request.context;
   waiting_.emplace(turn, std::move(call));
   context->on_cancel([this, turn](const Status& why) {
@@ -143,7 +157,7 @@ void Channel::serve_waiting() {
     auto first = waiting_.begin();
     Waiting call = std::move(first->second);
     call.request.context->on_cancel(nullptr);
-    uint64_t turn = first->first;
+    int64_t turn = first->first;
     waiting_.erase(first);
     if (place(call)) continue;
     return wait(turn, std::move(call));  // back to its place at the head of the line

@@ -5,7 +5,6 @@
 
 #include "base/log.h"
 #include "base/random.h"
-#include "rpc/client_call.h"
 #include "transport/network.h"
 
 namespace nebula {
@@ -97,9 +96,10 @@ void Node::back_off(Status why) {
   update_usable();
 }
 
-Status Node::call(std::string_view authority, size_t message_bytes_max, Request& request, Reply& reply) {
+Status Node::call(std::string_view authority, size_t message_bytes_max, Request& request, Reply& reply,
+                  Again* again) {
   NEBULA_ASSERT(link_ != nullptr);
-  Status status = start_client_call(env_.loop, link_->session(), authority, message_bytes_max, request, reply);
+  Status status = start_client_call(env_.loop, link_->session(), authority, message_bytes_max, request, reply, again);
   if (status.code() == Code::resource_exhausted) is_full_ = true;
   usable = status.ok();
   return status;

@@ -11,6 +11,7 @@
 #include "loop/anchor.h"
 #include "http2/stream.h"
 #include "loop/loop.h"
+#include "rpc/client_call.h"
 #include "service/balancer/balancer.h"
 
 namespace nebula {
@@ -32,8 +33,9 @@ class Node final : public NodeState {
 
   void connect();  // unless it is connected, or about to be
 
-  // Puts the call on the connection. Not ok: it cannot take one now, and request and reply are as they were.
-  Status call(std::string_view authority, size_t message_bytes_max, Request& request, Reply& reply);
+  // Puts the call on the connection. Not ok: it cannot take one now, and request, reply and again are as they were.
+  Status call(std::string_view authority, size_t message_bytes_max, Request& request, Reply& reply,
+              Again* again = nullptr);
 
   // Takes no more calls; answers when the last one has ended. For an endpoint that has left the registry.
   void retire(Fn<void()> then);

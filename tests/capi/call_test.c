@@ -139,7 +139,7 @@ Test(call, of_the_other_side_is_not_answered) {
   world w = make_world();
   uint64_t call = start(&w, w.hang, "x", 0);
   cr_assert_eq(nebula_call_send(call, "x", 1, NEBULA_END), NEBULA_E_STATE);
-  cr_assert_eq(nebula_call_tag(call, 1), NEBULA_E_STATE);
+  cr_assert_eq(nebula_call_headers(call, NULL, 0), NEBULA_E_STATE);
   free_world(&w);
 }
 

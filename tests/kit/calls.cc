@@ -44,7 +44,7 @@ Request Call::request() {
 Reply Call::reply() {
   return [this](Result<Response> result) {
     answers++;
-    answer = result.ok() ? std::move(*result) : Response{{}, {}, {}, result.status()};
+    answer = result.ok() ? std::move(*result) : Response{{result.status()}};
     if (then) then();
   };
 }

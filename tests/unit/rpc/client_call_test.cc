@@ -286,13 +286,13 @@ Test(client_call, wants_exactly_one_message) {
   Scripted none;
   none.good_head();
   none.good_end();
-  cr_assert(none.end() == "UNIMPLEMENTED: a unary method answers with one message, none came");
+  cr_assert(none.end() == "UNIMPLEMENTED: this method answers with one message, none came");
 
   Scripted two;
   two.good_head();
   two.body(framed("one") + framed("two"));
   two.good_end();
-  cr_assert(two.end() == "UNIMPLEMENTED: a unary method answers with one message, more came");
+  cr_assert(two.end() == "UNIMPLEMENTED: this method answers with one message, more came");
   cr_assert(two.lives());
 
   Scripted half;

@@ -207,7 +207,7 @@ Test(server, answers_for_a_handler_that_says_ok_without_a_message) {
   Handler handler([](Request, Reply reply) { reply(Response()); });
   cr_assert(world.router.add({"/hello/nothing", false, &handler}).ok());
   Call call("/hello/nothing");
-  cr_assert(world.run(call) == "UNIMPLEMENTED: a unary method answers with one message, none came");
+  cr_assert(world.run(call) == "UNIMPLEMENTED: this method answers with one message, none came");
 }
 
 Test(server, carries_a_status_message_of_any_length) {
@@ -352,7 +352,7 @@ Test(server, refuses_two_messages_for_a_unary_method) {
   Odd odd;
   odd.head({});
   odd.body(framed("one") + framed("two"));
-  cr_assert(odd.status() == "12: a unary method takes one message, more came");
+  cr_assert(odd.status() == "12: this method takes one message, more came");
   cr_assert_eq(odd.world.greet.calls, 0);
 }
 
@@ -361,7 +361,7 @@ Test(server, refuses_a_request_without_a_message) {
     Odd odd;
     odd.head({}, !with_data);
     if (with_data) odd.body("");
-    cr_assert(odd.status() == "12: a unary method takes one message, none came");
+    cr_assert(odd.status() == "12: this method takes one message, none came");
     cr_assert_eq(odd.world.greet.calls, 0);
   }
 }

@@ -1,0 +1,34 @@
+// capi/feed.h - the messages of a binding on their way to their stream.
+//
+// Filled as the binding submits, pulled by the call's outbox as the peer takes them. Lives on the call's loop.
+#pragma once
+
+#include <deque>
+
+#include "rpc/call.h"
+
+namespace nebula {
+
+struct CallRecord;
+
+class Feed final : public Source {
+ public:
+  explicit Feed(CallRecord& record);  // until whichever of the two goes first
+  ~Feed() override;
+
+  void push(Bytes message);
+  void end(Ending ending);  // after what was pushed
+  void detach() { record_ = nullptr; }
+
+  Ending& ending() override { return ending_; }
+
+ private:
+  Next take(Bytes* message) override;
+
+  CallRecord* record_;
+  std::deque<Bytes> messages_;
+  Ending ending_;
+  bool has_ended_ = false;
+};
+
+}  // namespace nebula

@@ -1,0 +1,46 @@
+// rpc/inbox.h - the messages of a stream that have arrived and have not been taken.
+//
+// Owned by whoever reads them, fed by the call. What they occupy is bounded by the stream's window, for the peer gets
+// its credit back as they are taken.
+#pragma once
+
+#include <deque>
+
+#include "rpc/call.h"
+#include "rpc/frame.h"
+
+namespace nebula {
+
+// What an inbox tells its call. Neither comes once the call has finished it.
+struct InboxEvents {
+  virtual void on_taken(size_t wire_bytes) = 0;  // the peer may send so much more
+  virtual void on_dropped() = 0;                 // the reader does not want the rest
+
+ protected:
+  ~InboxEvents() = default;
+};
+
+class Inbox final : public Source {
+ public:
+  Inbox(InboxEvents& call, size_t message_bytes_max) : call_(&call), reader_(message_bytes_max) {}
+  ~Inbox() override;
+
+  Ending& ending() override { return ending_; }
+
+  // The call's part. Each may end in the inbox being destroyed by its reader.
+  Status feed(Bytes chunk);          // not ok: these are no messages, or too large ones; finish() it with that
+  void finish(Ending ending);        // after what has arrived
+  void cut(Ending ending);           // at once: what has arrived and was not taken is dropped
+  bool is_inside() const { return reader_.is_inside(); }
+
+ private:
+  Next take(Bytes* message) override;
+
+  InboxEvents* call_;                // null: finished
+  FrameReader reader_;
+  std::deque<Bytes> messages_;
+  size_t uncredited_ = 0;            // bytes that have arrived and for which the peer has no new credit yet
+  Ending ending_;
+};
+
+}  // namespace nebula

@@ -1,0 +1,50 @@
+// rpc/outbox.cc - from a source to a stream, message by message.
+#include "rpc/outbox.h"
+
+#include "rpc/frame.h"
+
+namespace nebula {
+
+void Outbox::start(Stream& stream, std::unique_ptr<Source> source, Fn<void(Ending)> ended) {
+  stream_ = &stream;
+  source_ = std::move(source);
+  ended_ = std::move(ended);
+  source_->on_ready([this] { pump(); });
+  pump();
+}
+
+void Outbox::on_writable() {
+  is_writable_ = true;
+  if (is_running()) pump();
+}
+
+void Outbox::stop() {
+  std::unique_ptr<Source> gone = std::move(source_);
+  ended_ = nullptr;
+}
+
+std::unique_ptr<Source> Outbox::take_back() {
+  ended_ = nullptr;
+  if (source_ != nullptr) source_->on_ready(nullptr);
+  return std::move(source_);
+}
+
+void Outbox::pump() {
+  while (is_writable_) {
+    Bytes message;
+    switch (source_->next(&message)) {
+      case Source::Next::later: return;
+      case Source::Next::message:
+        has_begun_ = true;
+        is_writable_ = stream_->data(frame_message(std::move(message)), false);
+        break;
+      case Source::Next::end: {
+        std::unique_ptr<Source> ended = std::move(source_);
+        Fn<void(Ending)> then = std::move(ended_);
+        return then(std::move(ended->ending()));
+      }
+    }
+  }
+}
+
+}  // namespace nebula
