@@ -182,6 +182,9 @@ NEBULA_API int32_t        nebula_server_start(nebula_server *server, nebula_queu
 NEBULA_API int32_t        nebula_server_urls(nebula_server *server, char *out, uint32_t size);
 /* What grpc.health.v1 says of a service ("" = the whole server): 1 SERVING, 2 NOT_SERVING. */
 NEBULA_API int32_t        nebula_server_health(nebula_server *server, const char *service, int32_t status);
+/* What the server's protobuf services look like, for grpc.reflection: a serialized google.protobuf.FileDescriptorSet
+   (protoc --include_imports --descriptor_set_out). Before start; may be given in parts. */
+NEBULA_API int32_t        nebula_server_describe(nebula_server *server, const void *descriptor_set, uint32_t size);
 /* Withdraws from the registry, tells clients to go elsewhere (GOAWAY), lets running calls end for timeout_ms
    (negative: 10 s), then ends them; a DRAINED event follows. */
 NEBULA_API int32_t        nebula_server_drain(nebula_server *server, int32_t timeout_ms, uint64_t tag);

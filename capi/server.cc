@@ -8,6 +8,7 @@
 #include "border.h"
 #include "queue.h"
 #include "rpc/health.h"
+#include "rpc/reflection.h"
 #include "service/announced_server.h"
 
 using namespace nebula;
@@ -58,6 +59,8 @@ struct nebula_server {
   const ServerLimits limits;
   Router router;
   Health health;
+  Descriptors descriptors;
+  Reflection reflection{router, descriptors};
   std::deque<QueueMethod> methods;  // a deque: the router points into it
   std::vector<Listening> listenings;
   nebula_queue* queue = nullptr;    // set by start
@@ -68,7 +71,9 @@ struct nebula_server {
 Status nebula_server::start() {
   std::vector<std::string> services = router.services();
   for (const std::string& service : services) health.set(service, Health::State::serving);
-  if (Status status = router.add(health.check_method()); !status.ok() && status.code() != Code::already_exists) return status;
+  // A service of the program's own takes the place of ours.
+  for (Method method : {health.check_method(), health.watch_method(), reflection.v1(), reflection.v1alpha()})
+    if (Status status = router.add(std::move(method)); !status.ok() && status.code() != Code::already_exists) return status;
 
   bool is_named = std::any_of(listenings.begin(), listenings.end(),
                               [](const Listening& each) { return !each.address || !each.names.empty(); });
@@ -192,13 +197,20 @@ int32_t nebula_server_health(nebula_server* server, const char* service, int32_t
   return NEBULA_OK;
 }
 
+int32_t nebula_server_describe(nebula_server* server, const void* descriptor_set, uint32_t size) {
+  if (server == nullptr || descriptor_set == nullptr) return NEBULA_E_ARGUMENT;
+  if (server->queue != nullptr) return NEBULA_E_STATE;
+  Status status = server->descriptors.add({static_cast<const char*>(descriptor_set), size});
+  return status.ok() ? NEBULA_OK : NEBULA_E_ARGUMENT;
+}
+
 int32_t nebula_server_drain(nebula_server* server, int32_t timeout_ms, uint64_t tag) {
   if (server == nullptr) return NEBULA_E_ARGUMENT;
   if (server->engine->is_forked()) return NEBULA_E_FORKED;
   if (server->queue == nullptr) return NEBULA_E_STATE;
   Duration wait = timeout_ms < 0 ? limits::drain_timeout : ms(timeout_ms);
   server->queue->worker->loop().post([server, wait, tag] {
-    server->health.set_all(Health::State::not_serving);
+    server->health.shut_down();
     server->running->drain(wait, [queue = server->queue, tag] {
       nebula_event event{};
       event.kind = NEBULA_EV_DRAINED;
