@@ -58,6 +58,15 @@ inline constexpr size_t event_bytes = 128;
 // Events delivered by one poll, unless the queue's options say otherwise.
 inline constexpr uint32_t poll_batch = 256;
 
+// Keepalive (gRFC A8): no client pings more often than each 10 s, and one gives up a peer that is silent for 20 s after.
+inline constexpr Duration keepalive_interval_min = sec(10);
+inline constexpr Duration keepalive_timeout = sec(20);
+inline constexpr Duration keepalive_interval_server = sec(2 * 3600);
+// A client's PINGs that come sooner than this after one another are counted, and so many are borne.
+inline constexpr Duration ping_interval_min = sec(5 * 60);
+inline constexpr Duration ping_interval_idle = sec(2 * 3600);  // while it has no call
+inline constexpr int ping_strikes_max = 2;
+
 // Connecting: gRPC's connection-backoff.md.
 inline constexpr Duration connect_timeout = sec(20);
 inline constexpr Duration backoff_first = sec(1);

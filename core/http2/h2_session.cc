@@ -21,6 +21,11 @@ constexpr size_t head_sent_bytes_max = (64u << 10) - 12;
 constexpr size_t debug_bytes_max = 200;
 // Stream ids are used up at 2^31; well before, a client moves on to a new connection.
 constexpr int32_t stream_id_last = 1 << 30;
+// What PINGs carry, so that the answers can be told apart.
+constexpr std::string_view drain_ping("\0\0\0\0\0\0\0\0", 8);
+constexpr std::string_view keepalive_ping = "alive???";
+// gRFC A8: by these words clients know that they are to ping less.
+constexpr std::string_view too_many_pings = "too_many_pings";
 
 // nghttp2's own bound is 33 a second, which calls with short deadlines reach. Only newer headers have it: 1.57, and
 // Debian's 1.52.
@@ -38,6 +43,10 @@ void add_received(Head* head, std::string_view name, std::string_view value) {
   size_t size = head->fields.list_size() + name.size() + value.size() + 32;
   head->too_large = size > limits::metadata_bytes_max || head->fields.count() >= limits::metadata_fields_max;
   if (!head->too_large) head->fields.add(name, value);
+}
+
+void submit_ping(nghttp2_session* raw, std::string_view payload) {
+  nghttp2_submit_ping(raw, NGHTTP2_FLAG_NONE, reinterpret_cast<const uint8_t*>(payload.data()));
 }
 
 bool looks_like_http1(std::string_view text) {
@@ -106,17 +115,27 @@ struct H2Callbacks {
       case NGHTTP2_SETTINGS:
         if ((frame->hd.flags & NGHTTP2_FLAG_ACK) == 0) on_settings(session);
         break;
-      case NGHTTP2_PING:
-        // The peer has seen the first GOAWAY, so what it opened before has arrived: the second can name the last.
-        if ((frame->hd.flags & NGHTTP2_FLAG_ACK) != 0 && session.draining_ && session.is_server_) session.say_last();
-        break;
+      case NGHTTP2_PING: on_ping(session, frame->ping); break;
       case NGHTTP2_GOAWAY:
+        session.pinged_too_often_ |=
+            frame->goaway.error_code == NGHTTP2_ENHANCE_YOUR_CALM &&
+            view_of(frame->goaway.opaque_data, frame->goaway.opaque_data_len) == too_many_pings;
         fail_by(session, session.peer().address + " ended the connection", frame->goaway);
         if (!std::exchange(session.going_away_, true)) session.up_.on_draining();
         break;
       default: break;
     }
     return 0;
+  }
+
+  static void on_ping(H2Session& session, const nghttp2_ping& ping) {
+    bool is_answer = (ping.hd.flags & NGHTTP2_FLAG_ACK) != 0;
+    bool answers_drain = is_answer && view_of(ping.opaque_data, 8) == drain_ping;
+    // The peer has seen the first GOAWAY, so what it opened before has arrived: the second can name the last.
+    if (answers_drain && session.draining_ && session.is_server_) session.say_last();
+    if (is_answer || !session.is_server_) return;
+    if (!session.strikes_.allows(session.loop_.now(), session.open_count_ > 0))
+      session.shut(NGHTTP2_ENHANCE_YOUR_CALM, too_many_pings);
   }
 
   // A GOAWAY for an error, theirs or nghttp2's, says why the connection will end.
@@ -148,6 +167,7 @@ struct H2Callbacks {
   static int on_frame_sent(nghttp2_session* raw, const nghttp2_frame* frame, void* user) {
     H2Session& session = session_of(user);
     if (frame->hd.type == NGHTTP2_HEADERS) on_head_sent(session, frame);
+    if (frame->hd.type == NGHTTP2_HEADERS || frame->hd.type == NGHTTP2_DATA) session.strikes_.on_sent();
     if (frame->hd.type == NGHTTP2_GOAWAY) fail_by(session, "no HTTP/2 with " + session.peer().address, frame->goaway);
     // A server that has said its last word stops an upload that nobody will read (RFC 9113, 8.1).
     bool ends = (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0 &&
@@ -200,12 +220,15 @@ struct H2Callbacks {
   }
 };
 
-std::unique_ptr<Session> h2_session(Loop& loop, std::unique_ptr<Conn> conn, bool is_server, SessionEvents& up) {
-  return std::make_unique<H2Session>(loop, std::move(conn), is_server, up);
+std::unique_ptr<Session> h2_session(Loop& loop, std::unique_ptr<Conn> conn, bool is_server, SessionEvents& up,
+                                    const SessionOptions& options) {
+  return std::make_unique<H2Session>(loop, std::move(conn), is_server, up, options);
 }
 
-H2Session::H2Session(Loop& loop, std::unique_ptr<Conn> conn, bool is_server, SessionEvents& up)
-    : loop_(loop), conn_(std::move(conn)), is_server_(is_server), up_(up), open_max_(limits::streams_before_settings) {
+H2Session::H2Session(Loop& loop, std::unique_ptr<Conn> conn, bool is_server, SessionEvents& up,
+                     const SessionOptions& options)
+    : loop_(loop), conn_(std::move(conn)), is_server_(is_server), up_(up), options_(options),
+      open_max_(limits::streams_before_settings), strikes_(options.pings) {
   nghttp2_session_callbacks* callbacks = nullptr;
   nghttp2_session_callbacks_new(&callbacks);
   nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, H2Callbacks::on_begin_headers);
@@ -228,6 +251,23 @@ H2Session::H2Session(Loop& loop, std::unique_ptr<Conn> conn, bool is_server, Ses
   nghttp2_option_del(option);
   nghttp2_session_callbacks_del(callbacks);
   start();
+  keep_alive();
+}
+
+void H2Session::keep_alive() {
+  if (options_.keepalive.interval == Duration{}) return;
+  auto ping = [this] {
+    submit_ping(raw_, keepalive_ping);
+    flush_later();
+  };
+  auto dead = [this] {
+    end(unavailable("the connection to " + peer().address + " was silent for " +
+                    std::to_string((options_.keepalive.interval + options_.keepalive.timeout).ms()) +
+                    " ms, and a ping was not answered"));
+  };
+  pulse_ = std::make_unique<Pulse>(loop_, options_.keepalive, std::move(ping), std::move(dead));
+  // What was sent and is not acknowledged tells sooner than a PING behind it (gRFC A18).
+  conn_->limit_unacknowledged(options_.keepalive.timeout);
 }
 
 void H2Session::start() {
@@ -285,7 +325,7 @@ void H2Session::drain() {
   if (std::exchange(draining_, true) || ended_) return;
   if (is_server_) {
     nghttp2_submit_shutdown_notice(raw_);
-    nghttp2_submit_ping(raw_, NGHTTP2_FLAG_NONE, nullptr);
+    submit_ping(raw_, drain_ping);
     // A client that nobody drives at the moment does not answer; it must not hold up the end.
     goaway_timer_ = loop_.after(limits::goaway_answer_timeout, [this] {
       say_last();
@@ -310,7 +350,8 @@ size_t H2Session::metadata_bytes_max() const {
 // ---- bytes in
 
 void H2Session::on_bytes(Bytes data) {
-  if (ending_ || ended_) return;
+  if (ending_ || ended_ || shut_) return;
+  if (pulse_ != nullptr) pulse_->on_read();
   reading_ = &data;
   ssize_t taken = nghttp2_session_mem_recv(raw_, reinterpret_cast<const uint8_t*>(data.data()), data.size());
   reading_ = nullptr;
@@ -359,6 +400,7 @@ void H2Session::flush() {
     append(data, static_cast<size_t>(size));
   }
   write_appended();
+  if (shut_) return end_shut();
   tell_room();
   end_if_done();
 }
@@ -409,11 +451,34 @@ void H2Session::on_all_sent() {
   if (!lingers_) return end(failure_);
   // The client closes when it has all. Closing here, with a WINDOW_UPDATE of its not read yet, would make the system
   // drop what it has not delivered.
-  if (linger_timer_ == nullptr) linger_timer_ = loop_.after(limits::linger_timeout, [this] { end({}); });
+  if (linger_timer_ == nullptr) linger_timer_ = loop_.after(limits::linger_timeout, [this] { end(failure_); });
+}
+
+void H2Session::shut(uint32_t h2_code, std::string_view why) {
+  if (ending_ || ended_ || std::exchange(shut_, true)) return;
+  failure_ = unavailable("the connection to " + peer().address + " was closed: " + std::string(why));
+  nghttp2_submit_goaway(raw_, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(raw_), h2_code,
+                        reinterpret_cast<const uint8_t*>(why.data()), why.size());
+  flush_later();
+}
+
+// As much as it takes has been written. It gets a moment to read it, for the words are to help whoever looks for the
+// reason; what ran here ends at once.
+void H2Session::end_shut() {
+  ending_ = true;
+  lingers_ = true;
+  on_all_sent();
+  end_streams(failure_);
 }
 
 void H2Session::end(Status why) {
   if (std::exchange(ended_, true)) return;
+  end_streams(why);
+  arriving_.reset();
+  up_.on_closed(std::move(why));
+}
+
+void H2Session::end_streams(const Status& why) {
   while (streams_ != nullptr) {
     H2Stream* stream = streams_;
     if (arriving_.get() == stream) {
@@ -424,8 +489,6 @@ void H2Session::end(Status why) {
     Status reason = why.ok() ? unavailable("connection to " + peer().address + " ended") : why;
     close(stream, std::move(reason), stream->is_unsent() ? Fate::unsent : Fate::unknown);
   }
-  arriving_.reset();
-  up_.on_closed(std::move(why));
 }
 
 // ---- streams
@@ -438,6 +501,7 @@ void H2Session::add(H2Stream* stream) {
   if (streams_ != nullptr) streams_->link_ = &stream->next_;
   streams_ = stream;
   open_count_++;
+  if (pulse_ != nullptr) pulse_->on_stream_count(open_count_);
 }
 
 void H2Session::remove(H2Stream* stream) {
@@ -446,6 +510,7 @@ void H2Session::remove(H2Stream* stream) {
   stream->link_ = nullptr;
   stream->session_ = nullptr;
   open_count_--;
+  if (pulse_ != nullptr) pulse_->on_stream_count(open_count_);
   if (!is_server_) flush_later();  // to say that there is room, or the last word
 }
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "loop/anchor.h"
+#include "http2/keepalive.h"
 #include "http2/stream.h"
 #include "loop/loop.h"
 
@@ -61,12 +62,13 @@ class H2Stream final : public Stream {
 
 class H2Session final : public Session, private ConnEvents {
  public:
-  H2Session(Loop& loop, std::unique_ptr<Conn> conn, bool is_server, SessionEvents& up);
+  H2Session(Loop& loop, std::unique_ptr<Conn> conn, bool is_server, SessionEvents& up, const SessionOptions& options);
   ~H2Session() override;
 
   Result<std::unique_ptr<Stream>> open(StreamEvents& up) override;
   void drain() override;
   size_t open_count() const override { return open_count_; }
+  bool pinged_too_often() const override { return pinged_too_often_; }
   size_t metadata_bytes_max() const override;
   const Peer& peer() const override { return conn_->peer(); }
 
@@ -80,6 +82,7 @@ class H2Session final : public Session, private ConnEvents {
   void on_closed(Status why) override;
 
   void start();
+  void keep_alive();
   void flush_later();
   void flush();
   bool has_room() const;                 // for more output
@@ -89,6 +92,9 @@ class H2Session final : public Session, private ConnEvents {
   void end_if_done();
   void on_all_sent();                    // when it is ending
   void end(Status why);                  // streams first, then the owner
+  void end_streams(const Status& why);
+  void shut(uint32_t h2_code, std::string_view why);  // for what the peer does; it is told
+  void end_shut();
   void answer_http1();
   void say_last();                       // the GOAWAY after which no stream is taken
 
@@ -103,6 +109,7 @@ class H2Session final : public Session, private ConnEvents {
   std::unique_ptr<Conn> conn_;
   const bool is_server_;
   SessionEvents& up_;
+  const SessionOptions options_;
   nghttp2_session* raw_ = nullptr;
 
   const Bytes* reading_ = nullptr;       // what nghttp2 is being fed; its data callbacks point into it
@@ -113,10 +120,14 @@ class H2Session final : public Session, private ConnEvents {
   Block* output_ = nullptr;              // being filled by flush
   std::vector<Metadata> unsent_heads_;   // of streams that ended before their headers left
 
+  std::unique_ptr<Pulse> pulse_;         // null: no keepalive
+  PingStrikes strikes_;                  // server
   Status failure_;                       // the reason for on_closed, when there is one before the end
   std::unique_ptr<Timer> goaway_timer_;  // server: draining, the client's answer to the first GOAWAY is awaited
   std::unique_ptr<Timer> linger_timer_;  // server: all is said, the client is to close
   bool has_settings_ = false;
+  bool pinged_too_often_ = false;
+  bool shut_ = false;                    // GOAWAY is the last that leaves, and nothing is read any more
   bool flush_due_ = false;
   bool was_full_ = false;                // open() has said resource_exhausted
   bool draining_ = false;

@@ -10,8 +10,10 @@
 
 #include "base/bytes.h"
 #include "base/done.h"
+#include "base/limits.h"
 #include "base/metadata.h"
 #include "base/status.h"
+#include "base/time.h"
 #include "transport/transport.h"
 
 namespace nebula {
@@ -30,6 +32,24 @@ enum class Fate : uint8_t {
 namespace h2 {
 inline constexpr uint32_t no_error = 0, internal_error = 2, refused_stream = 7, cancel = 8;
 }
+
+// When a silent connection is pinged, and when it is given up (gRFC A8).
+struct Keepalive {
+  Duration interval;                             // nothing was read for so long: a PING; 0: never
+  Duration timeout = limits::keepalive_timeout;  // nothing is read for so long after it: the connection is lost
+  bool without_streams = false;                  // also while no stream is open
+};
+
+// Which PINGs of its clients a server bears.
+struct PingPolicy {
+  Duration interval_min = limits::ping_interval_min;
+  bool without_streams = false;                  // as often while no stream is open
+};
+
+struct SessionOptions {
+  Keepalive keepalive;
+  PingPolicy pings;                              // server
+};
 
 struct Head {
   Metadata fields;         // pseudo-headers first, as they came
@@ -79,11 +99,13 @@ class Session {
   virtual void drain() = 0;
 
   virtual size_t open_count() const = 0;
+  virtual bool pinged_too_often() const = 0;      // client: GOAWAY came with "too_many_pings"
   virtual size_t metadata_bytes_max() const = 0;  // the largest header list that the peer says it takes
   virtual const Peer& peer() const = 0;
 };
 
 // An HTTP/2 session over conn. `up` outlives it.
-std::unique_ptr<Session> h2_session(Loop& loop, std::unique_ptr<Conn> conn, bool is_server, SessionEvents& up);
+std::unique_ptr<Session> h2_session(Loop& loop, std::unique_ptr<Conn> conn, bool is_server, SessionEvents& up,
+                                    const SessionOptions& options = {});
 
 }  // namespace nebula

@@ -11,7 +11,7 @@ namespace nebula {
 class Server::Connection final : public SessionEvents {
  public:
   Connection(Server& server, std::unique_ptr<Conn> conn) : server_(server), peer_(conn->peer()) {
-    session_ = h2_session(server.loop_, std::move(conn), true, *this);
+    session_ = h2_session(server.loop_, std::move(conn), true, *this, server.limits_.session);
     expect_preface(limits::preface_timeout);
   }
 

@@ -17,6 +17,8 @@ namespace nebula {
 
 struct ServerLimits {
   size_t message_bytes_max = limits::message_bytes_max;
+  SessionOptions session = {.keepalive = {limits::keepalive_interval_server, limits::keepalive_timeout, true},
+                            .pings = {}};
 };
 
 class Server {

@@ -77,7 +77,7 @@ void Channel::on_snapshot(Snapshot snapshot) {
     if (known != before.end())
       nodes_.push_back(std::move(*known));
     else
-      nodes_.push_back(std::make_unique<Node>(env_, endpoint, *this));
+      nodes_.push_back(std::make_unique<Node>(env_, endpoint, *this, limits_.session));
   }
   std::vector<const NodeState*> states;
   for (const std::unique_ptr<Node>& node : nodes_) states.push_back(node.get());

@@ -17,6 +17,7 @@ namespace nebula {
 
 struct ChannelLimits {
   size_t message_bytes_max = limits::message_bytes_max;
+  SessionOptions session = {};
 };
 
 struct ChannelName {

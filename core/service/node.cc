@@ -13,7 +13,7 @@ namespace nebula {
 class Node::Link final : public SessionEvents {
  public:
   Link(Node& node, std::unique_ptr<Conn> conn) : node_(node) {
-    session_ = h2_session(node.env_.loop, std::move(conn), false, *this);
+    session_ = h2_session(node.env_.loop, std::move(conn), false, *this, node.session_);
     greeting_timer_ = node.env_.loop.after(limits::connect_timeout, [this] { node_.on_link_silent(this); });
   }
 
@@ -41,7 +41,12 @@ class Node::Link final : public SessionEvents {
   std::unique_ptr<Timer> greeting_timer_;  // until the peer has spoken HTTP/2
 };
 
-Node::Node(const Env& env, Endpoint self, NodeEvents& up) : env_(env), up_(up) { endpoint = std::move(self); }
+Node::Node(const Env& env, Endpoint self, NodeEvents& up, const SessionOptions& session)
+    : env_(env), up_(up), session_(session) {
+  endpoint = std::move(self);
+  Duration& interval = session_.keepalive.interval;
+  if (interval > Duration{}) interval = std::max(interval, limits::keepalive_interval_min);
+}
 
 Node::~Node() = default;
 
@@ -107,6 +112,7 @@ Status Node::call(std::string_view authority, size_t message_bytes_max, Request&
 
 void Node::on_link_draining(Link* link) {
   if (link != link_.get()) return;
+  if (link->session().pinged_too_often()) session_.keepalive.interval = session_.keepalive.interval * 2;
   Status why = unavailable(link->session().peer().address + " is draining");
   leaving_.push_back(std::move(link_));
   if (!retired_) reconnect(std::move(why));

@@ -28,7 +28,7 @@ struct NodeEvents {
 
 class Node final : public NodeState {
  public:
-  Node(const Env& env, Endpoint endpoint, NodeEvents& up);
+  Node(const Env& env, Endpoint endpoint, NodeEvents& up, const SessionOptions& session = {});
   ~Node();  // cuts the connection; calls on it fail
 
   void connect();  // unless it is connected, or about to be
@@ -63,6 +63,7 @@ class Node final : public NodeState {
 
   Env env_;
   NodeEvents& up_;
+  SessionOptions session_;                      // for its connections; learns how often the peer bears a PING
   State state_ = State::idle;
   Status trouble_;
   Duration backoff_ = limits::backoff_first;

@@ -89,6 +89,8 @@ class FaultConn final : public Conn, private ConnEvents {
     if (!on) arm_in();
   }
 
+  void limit_unacknowledged(Duration time) override { inner_->limit_unacknowledged(time); }
+
   const Peer& peer() const override { return peer_; }
 
  private:

@@ -12,6 +12,7 @@
 #include "base/done.h"
 #include "base/fn.h"
 #include "base/result.h"
+#include "base/time.h"
 #include "base/url.h"
 
 namespace nebula {
@@ -39,6 +40,7 @@ class Conn {
   virtual void write(Bytes data) = 0;       // takes it, keeps order, never blocks; leaves at the end of the turn
   virtual size_t unsent() const = 0;        // bytes taken by write that have not left
   virtual void pause(bool on) = 0;          // reading: back-pressure towards the peer
+  virtual void limit_unacknowledged(Duration) {}  // lost when what was sent is not acknowledged for so long; if it can
   virtual const Peer& peer() const = 0;
 };
 

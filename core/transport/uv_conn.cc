@@ -1,6 +1,8 @@
 // transport/uv_conn.cc - recv, sendmsg, and when to call them.
 #include "transport/uv_conn.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/uio.h>
 
 #include <algorithm>
@@ -53,6 +55,12 @@ void UvConn::write(Bytes data) {
 void UvConn::pause(bool on) {
   is_paused_ = on;
   update_wants();
+}
+
+// TCP_USER_TIMEOUT (gRFC A18). Refused by what is no TCP socket, which needs none.
+void UvConn::limit_unacknowledged(Duration time) {
+  unsigned int value = static_cast<unsigned int>(time.ms());
+  ::setsockopt(socket_.get(), IPPROTO_TCP, TCP_USER_TIMEOUT, &value, sizeof value);
 }
 
 void UvConn::update_wants() {

@@ -22,6 +22,7 @@ class UvConn final : public Conn {
   void write(Bytes data) override;
   size_t unsent() const override { return unsent_; }
   void pause(bool on) override;
+  void limit_unacknowledged(Duration time) override;
   const Peer& peer() const override { return peer_; }
 
  private:

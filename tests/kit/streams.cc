@@ -3,21 +3,21 @@
 
 namespace nebula::kit {
 
-Wire::Wire(Raw who, const Url& at) {
-  Result<std::unique_ptr<Listener>> listener = world.network.listen(at, [this, who](std::unique_ptr<Conn> conn) {
+Wire::Wire(Raw who, const Url& at, const SessionOptions& options) {
+  Result<std::unique_ptr<Listener>> listener = world.network.listen(at, [this, who, options](std::unique_ptr<Conn> conn) {
     if (who == Raw::server)
       raw = std::make_unique<End>(std::move(conn));
     else
-      server.start(world.loop, std::move(conn), true);
+      server.start(world.loop, std::move(conn), true, options);
   });
   NEBULA_ASSERT(listener.ok());
   listener_ = std::move(*listener);
-  world.network.dial(at, [this, who](Result<std::unique_ptr<Conn>> conn) {
+  world.network.dial(at, [this, who, options](Result<std::unique_ptr<Conn>> conn) {
     NEBULA_ASSERT(conn.ok());
     if (who == Raw::client)
       raw = std::make_unique<End>(std::move(*conn));
     else
-      client.start(world.loop, std::move(*conn), false);
+      client.start(world.loop, std::move(*conn), false, options);
   });
   settle();
 }

@@ -101,9 +101,9 @@ class SessionEnd final : public SessionEvents {
  public:
   ~SessionEnd() { session.reset(); }  // which tells the streams
 
-  void start(Loop& loop, std::unique_ptr<Conn> conn, bool is_server) {
+  void start(Loop& loop, std::unique_ptr<Conn> conn, bool is_server, const SessionOptions& options = {}) {
     loop_ = &loop;
-    session = h2_session(loop, std::make_unique<TapConn>(tap, std::move(conn)), is_server, *this);
+    session = h2_session(loop, std::make_unique<TapConn>(tap, std::move(conn)), is_server, *this, options);
   }
 
   // A stream that must be there.
@@ -161,7 +161,7 @@ class Wire {
  public:
   enum class Raw { none, client, server };
 
-  explicit Wire(Raw raw = Raw::none, const Url& at = url("mem:wire"));
+  explicit Wire(Raw raw = Raw::none, const Url& at = url("mem:wire"), const SessionOptions& options = {});
 
   // What happens soon, though not what waits for a time of its own.
   void settle() { world.loop.run_for(ms(1)); }

@@ -682,7 +682,7 @@ Test(h2_session, says_goaway_once_whatever_the_peer_acknowledges) {
   wire.settle();
   wire.server.session->drain();
   wire.settle();
-  for (int i = 0; i < 10; i++) wire.raw->write(raw::frame(raw::ping, raw::ack, 0, "12345678"));
+  for (int i = 0; i < 10; i++) wire.raw->write(raw::frame(raw::ping, raw::ack, 0, std::string(8, '\0')));
   wire.settle();
   cr_assert_eq(raw::frames_of(wire.server.tap.text, raw::goaway).size(), 2);
 }

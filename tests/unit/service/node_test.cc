@@ -28,8 +28,9 @@ Endpoint endpoint(std::initializer_list<std::string_view> urls) {
 
 // A node, dialling by hand, and servers for it.
 struct Bench {
-  explicit Bench(Endpoint of = endpoint({"door:a"}), uint64_t seed = 1) : cluster(seed) {
-    node = std::make_unique<Node>(dials.network.env(), std::move(of), changes);
+  explicit Bench(Endpoint of = endpoint({"door:a"}), uint64_t seed = 1, const SessionOptions& options = {})
+      : cluster(seed) {
+    node = std::make_unique<Node>(dials.network.env(), std::move(of), changes, options);
   }
   ~Bench() {
     node.reset();
@@ -345,6 +346,33 @@ Test(node, refuses_a_call_in_the_moment_in_which_its_connection_is_lost) {
   server.server.reset();
   bench.settle();
   cr_assert(refused && refused->code() == Code::unavailable);
+}
+
+// ---- keepalive
+
+Test(node, pings_no_more_often_than_each_ten_seconds_and_less_when_it_is_told) {
+  SessionOptions options{.keepalive = {sec(1), sec(5), true}, .pings = {}};
+  Bench bench(endpoint({"door:a"}), 1, options);
+  RawPeer peer(bench.cluster.world, "p");
+  Time last = bench.cluster.world.loop.now();
+  std::vector<int64_t> waits;
+  peer.then = [&](End& end) {
+    last = bench.cluster.world.loop.now();
+    end.write(raw::frame(raw::settings, 0, 0, ""));
+    end.then = [&] {
+      if (raw::frames_of(end.received, raw::ping).empty()) return;
+      waits.push_back((bench.cluster.world.loop.now() - last).ms());
+      end.received.clear();
+      end.write(raw::frame(raw::goaway, 0, 0, raw::number(0) + raw::number(11) + "too_many_pings"));
+    };
+  };
+  bench.dials.then = [&](size_t n) { bench.dials.open(n, "p"); };
+  bench.node->connect();
+  bench.cluster.world.loop.run_for(sec(100));
+  cr_assert_eq(waits.size(), 3);
+  cr_assert_eq(waits[0], 10'000);
+  cr_assert_eq(waits[1], 20'000);
+  cr_assert_eq(waits[2], 40'000);
 }
 
 // ---- leaving
