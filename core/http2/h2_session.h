@@ -81,8 +81,12 @@ class H2Session final : public Session, private ConnEvents {
   void on_drained() override;
   void on_closed(Status why) override;
 
+  // gRFC A8: by these words clients know that they are to ping less.
+  static constexpr std::string_view too_many_pings = "too_many_pings";
+
   void start();
   void keep_alive();
+  void on_ping(bool is_answer, std::string_view payload);
   void flush_later();
   void flush();
   bool has_room() const;                 // for more output
@@ -138,6 +142,9 @@ class H2Session final : public Session, private ConnEvents {
   bool ended_ = false;
   Anchor<H2Session> anchor_{*this};
 };
+
+// What nghttp2 is to call for a session, which is its user data. Of h2_frames.cc; the caller deletes it.
+nghttp2_session_callbacks* h2_callbacks();
 
 // The words for an error code of a RST_STREAM or GOAWAY: gRPC's PROTOCOL-HTTP2, "Errors".
 Status status_of_h2(uint32_t code);
