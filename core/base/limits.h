@@ -27,6 +27,28 @@ inline constexpr uint32_t streams_max = 1000;
 // deadline of 100 ms, all missed, are 10,000 a second.
 inline constexpr uint64_t resets_at_once_max = 10'000;
 inline constexpr uint64_t resets_per_second_max = 10'000;
+// Streams that are opened for nothing: cancelled so soon that nobody can have wanted an answer (CVE-2023-44487), made to
+// be reset by us through bad frames (CVE-2025-8671), or more than we allow.
+inline constexpr Duration early_reset = ms(10);
+inline constexpr int64_t wasted_streams_at_once_max = 1000;
+inline constexpr int64_t wasted_streams_per_second_max = 33;
+// Frames that carry nothing: SETTINGS, PING, WINDOW_UPDATE, PRIORITY, RST_STREAM, empty DATA, and what we do not know
+// (CVE-2019-9512, 9513, 9515, 9518). Each request, and each DATA frame that we send, brings in a few.
+inline constexpr int64_t control_frames_at_once_max = 1000;
+inline constexpr int64_t control_frames_per_second_max = 100;
+inline constexpr int64_t control_frames_per_data_sent = 4;
+// nghttp2's defaults, said here so that they hold whatever its version: answers that wait to be sent, entries of a
+// SETTINGS frame, CONTINUATION frames of a header block.
+inline constexpr size_t acks_waiting_max = 1000;
+inline constexpr size_t settings_entries_max = 32;
+inline constexpr size_t continuations_max = 8;
+// A peer that is to send or to read something, and does so at less than this rate for that long, is let go.
+inline constexpr int64_t rate_min = 100;  // bytes a second
+inline constexpr Duration stall_timeout = sec(30);
+inline constexpr Duration head_timeout = sec(10);  // a header block that is not complete
+inline constexpr Duration stall_look_interval = sec(5);
+// Stream ids are used up at 2^31; well before, a client moves on to a new connection.
+inline constexpr int32_t stream_id_max = 1 << 30;
 // What a client assumes until SETTINGS arrive (RFC 9113, 6.5.2 recommends no less).
 inline constexpr uint32_t streams_before_settings = 100;
 
@@ -66,6 +88,11 @@ inline constexpr Duration keepalive_interval_server = sec(2 * 3600);
 inline constexpr Duration ping_interval_min = sec(5 * 60);
 inline constexpr Duration ping_interval_idle = sec(2 * 3600);  // while it has no call
 inline constexpr int ping_strikes_max = 2;
+
+// A channel without calls for so long closes its connections (gRPC's client idleness).
+inline constexpr Duration channel_idle_max = sec(30 * 60);
+// Connections of one server. Beyond, the one that has been idle for longest makes room.
+inline constexpr size_t connections_max = 100'000;
 
 // Connecting: gRPC's connection-backoff.md.
 inline constexpr Duration connect_timeout = sec(20);

@@ -41,8 +41,14 @@ struct H2Callbacks {
   static int on_begin_headers(nghttp2_session* raw, const nghttp2_frame* frame, void* user) {
     H2Session& session = session_of(user);
     if (!session.is_server_ || frame->headers.cat != NGHTTP2_HCAT_REQUEST) return 0;
+    if (!session.may_take_stream()) {  // nobody knows of it, so what follows of it is dropped
+      nghttp2_submit_rst_stream(raw, NGHTTP2_FLAG_NONE, frame->hd.stream_id, NGHTTP2_REFUSED_STREAM);
+      session.charge(session.wasted_streams_, "too many streams");
+      return 0;
+    }
     session.arriving_ = std::make_unique<H2Stream>(session, nullptr);
     session.arriving_->id_ = frame->hd.stream_id;
+    session.arriving_->opened_ = session.loop_.now();
     session.add(session.arriving_.get());
     nghttp2_session_set_stream_user_data(raw, frame->hd.stream_id, session.arriving_.get());
     return 0;
@@ -83,6 +89,7 @@ struct H2Callbacks {
       case NGHTTP2_PING: 
         session.on_ping((frame->hd.flags & NGHTTP2_FLAG_ACK) != 0, view_of(frame->ping.opaque_data, 8));
         break;
+      case NGHTTP2_RST_STREAM: on_reset(session, frame->hd.stream_id); break;
       case NGHTTP2_GOAWAY:
         session.pinged_too_often_ |=
             frame->goaway.error_code == NGHTTP2_ENHANCE_YOUR_CALM &&
@@ -92,6 +99,18 @@ struct H2Callbacks {
         break;
       default: break;
     }
+    return 0;
+  }
+
+  // Rapid reset (CVE-2023-44487): opened and taken back at once, again and again.
+  static void on_reset(H2Session& session, int32_t id) {
+    H2Stream* stream = session.is_server_ ? session.find(id) : nullptr;
+    if (stream != nullptr && session.loop_.now() - stream->opened_ < limits::early_reset)
+      session.charge(session.wasted_streams_, "too many calls were cancelled at once");
+  }
+
+  static int on_bad_frame(nghttp2_session*, const nghttp2_frame*, int, void* user) {
+    session_of(user).charge(session_of(user).wasted_streams_, "too many bad frames");
     return 0;
   }
 
@@ -125,6 +144,8 @@ struct H2Callbacks {
     H2Session& session = session_of(user);
     if (frame->hd.type == NGHTTP2_HEADERS) on_head_sent(session, frame);
     if (frame->hd.type == NGHTTP2_HEADERS || frame->hd.type == NGHTTP2_DATA) session.strikes_.on_sent();
+    if (frame->hd.type == NGHTTP2_DATA)
+      session.charge(session.control_frames_, {}, -limits::control_frames_per_data_sent);
     if (frame->hd.type == NGHTTP2_GOAWAY) fail_by(session, "no HTTP/2 with " + session.peer().address, frame->goaway);
     // A server that has said its last word stops an upload that nobody will read (RFC 9113, 8.1).
     bool ends = (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0 &&
@@ -186,6 +207,7 @@ nghttp2_session_callbacks* h2_callbacks() {
   nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, H2Callbacks::on_frame);
   nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, H2Callbacks::on_frame_sent);
   nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, H2Callbacks::on_stream_close);
+  nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(callbacks, H2Callbacks::on_bad_frame);
   nghttp2_session_callbacks_set_send_data_callback(callbacks, H2Callbacks::send_data);
 
   return callbacks;

@@ -17,8 +17,6 @@ namespace {
 constexpr size_t output_block_bytes = 16u << 10;
 // nghttp2 refuses to send a header block that may come to more than 64 KiB; it adds 12 for the block to our 32 a field.
 constexpr size_t head_sent_bytes_max = (64u << 10) - 12;
-// Stream ids are used up at 2^31; well before, a client moves on to a new connection.
-constexpr int32_t stream_id_last = 1 << 30;
 // What PINGs carry, so that the answers can be told apart.
 constexpr std::string_view drain_ping("\0\0\0\0\0\0\0\0", 8);
 constexpr std::string_view keepalive_ping = "alive???";
@@ -29,6 +27,21 @@ template <class Option>
 void limit_resets(Option* option) {
   if constexpr (requires { nghttp2_option_set_stream_reset_rate_limit(option, 0, 0); })
     nghttp2_option_set_stream_reset_rate_limit(option, limits::resets_at_once_max, limits::resets_per_second_max);
+}
+
+// Newer headers have this, from 1.67 on; 1.69 raised its default tenfold.
+template <class Option>
+void limit_bad_frames(Option* option) {
+  if constexpr (requires { nghttp2_option_set_glitch_rate_limit(option, 0, 0); })
+    nghttp2_option_set_glitch_rate_limit(option, limits::wasted_streams_at_once_max,
+                                              limits::wasted_streams_per_second_max);
+}
+
+// From 1.61 on, and Debian's 1.52.
+template <class Option>
+void limit_continuations(Option* option) {
+  if constexpr (requires { nghttp2_option_set_max_continuations(option, 0); })
+    nghttp2_option_set_max_continuations(option, limits::continuations_max);
 }
 
 void submit_ping(nghttp2_session* raw, std::string_view payload) {
@@ -52,14 +65,19 @@ std::unique_ptr<Session> h2_session(Loop& loop, std::unique_ptr<Conn> conn, bool
 H2Session::H2Session(Loop& loop, std::unique_ptr<Conn> conn, bool is_server, SessionEvents& up,
                      const SessionOptions& options)
     : loop_(loop), conn_(std::move(conn)), is_server_(is_server), up_(up), options_(options),
-      open_max_(limits::streams_before_settings), strikes_(options.pings) {
+      idle_since_(loop.now()), open_max_(limits::streams_before_settings), strikes_(options.pings),
+      meter_(is_server ? NGHTTP2_CLIENT_MAGIC_LEN : 0) {
   nghttp2_session_callbacks* callbacks = h2_callbacks();
   nghttp2_option* option = nullptr;
   nghttp2_option_new(&option);
   nghttp2_option_set_no_auto_window_update(option, 1);  // credit returns when a message is taken, not when it arrives
   nghttp2_option_set_no_closed_streams(option, 1);      // they were only kept for priorities, which gRPC does not use
   nghttp2_option_set_peer_max_concurrent_streams(option, limits::streams_before_settings);
+  nghttp2_option_set_max_outbound_ack(option, limits::acks_waiting_max);
+  nghttp2_option_set_max_settings(option, limits::settings_entries_max);
   limit_resets(option);
+  limit_bad_frames(option);
+  limit_continuations(option);
   int failed = is_server ? nghttp2_session_server_new2(&raw_, callbacks, this, option)
                          : nghttp2_session_client_new2(&raw_, callbacks, this, option);
   NEBULA_ASSERT(failed == 0);
@@ -91,7 +109,7 @@ void H2Session::start() {
       {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, static_cast<uint32_t>(limits::metadata_bytes_max)},
   };
   if (is_server_)
-    settings.push_back({NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, limits::streams_max});
+    settings.push_back({NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, options_.streams_max});
   else
     settings.push_back({NGHTTP2_SETTINGS_ENABLE_PUSH, 0});
   nghttp2_submit_settings(raw_, NGHTTP2_FLAG_NONE, settings.data(), settings.size());
@@ -111,6 +129,10 @@ H2Session::~H2Session() {
       close(stream, unavailable("the connection to " + peer().address + " was given up"),
             stream->is_unsent() ? Fate::unsent : Fate::unknown);
   }
+  while (held_ != nullptr) {
+    held_->holder_ = nullptr;
+    held_ = held_->next_;
+  }
   nghttp2_session_del(raw_);
   if (output_ != nullptr) output_->unref();
 }
@@ -120,8 +142,8 @@ H2Session::~H2Session() {
 Result<std::unique_ptr<Stream>> H2Session::open(StreamEvents& up) {
   NEBULA_ASSERT(!is_server_);
   if (ended_ || ending_ || draining_ || going_away_) return unavailable("the connection is draining");
-  if (static_cast<int32_t>(nghttp2_session_get_next_stream_id(raw_)) >= stream_id_last) {
-    going_away_ = true;
+  if (static_cast<int32_t>(nghttp2_session_get_next_stream_id(raw_)) >= options_.stream_id_max) {
+    drain();
     loop_.later([self = anchor_.ref()] {
       if (H2Session* session = self.get()) session->up_.on_draining();
     });
@@ -167,13 +189,21 @@ size_t H2Session::metadata_bytes_max() const {
 void H2Session::on_bytes(Bytes data) {
   if (ending_ || ended_ || shut_) return;
   if (pulse_ != nullptr) pulse_->on_read();
+  bytes_read_ += data.size();
   reading_ = &data;
   ssize_t taken = nghttp2_session_mem_recv(raw_, reinterpret_cast<const uint8_t*>(data.data()), data.size());
   reading_ = nullptr;
   if (taken == NGHTTP2_ERR_BAD_CLIENT_MAGIC && looks_like_http1(data.view())) return answer_http1();
   if (taken < 0)
     return end(unavailable("no HTTP/2 with " + peer().address + ": " + nghttp2_strerror(static_cast<int>(taken))));
+  charge(control_frames_, "too many frames that carry nothing", meter_.feed(data.view()));
+  watch_stalls();
   flush_later();
+}
+
+// Flooding is told apart from work by what it carries: nothing.
+void H2Session::charge(Budget& budget, std::string_view what, int64_t amount) {
+  if (!budget.spend(loop_.now(), amount) && amount > 0) shut(h2::enhance_your_calm, what);
 }
 
 void H2Session::on_ping(bool is_answer, std::string_view payload) {
@@ -224,6 +254,7 @@ void H2Session::flush() {
   write_appended();
   if (shut_) return end_shut();
   tell_room();
+  watch_stalls();
   end_if_done();
 }
 
@@ -243,11 +274,14 @@ void H2Session::append(const void* data, size_t size) {
 
 void H2Session::append(Bytes data) {
   write_appended();
+  bytes_written_ += data.size();
   conn_->write(std::move(data));
 }
 
 void H2Session::write_appended() {
-  if (output_ != nullptr) conn_->write(Bytes::adopt(std::exchange(output_, nullptr)));
+  if (output_ == nullptr) return;
+  bytes_written_ += output_->size();
+  conn_->write(Bytes::adopt(std::exchange(output_, nullptr)));
 }
 
 void H2Session::answer_http1() {
@@ -331,7 +365,8 @@ void H2Session::remove(H2Stream* stream) {
   if (stream->next_ != nullptr) stream->next_->link_ = stream->link_;
   stream->link_ = nullptr;
   stream->session_ = nullptr;
-  open_count_--;
+  if (--open_count_ == 0) idle_since_ = loop_.now();
+  if (stream->body_ended_) ending_count_--;
   if (pulse_ != nullptr) pulse_->on_stream_count(open_count_);
   if (!is_server_) flush_later();  // to say that there is room, or the last word
 }
@@ -341,7 +376,17 @@ void H2Session::close(H2Stream* stream, Status why, Fate fate) {
   keep_until_sent(std::move(stream->head_));
   keep_until_sent(std::move(stream->trailers_));
   remove(stream);
+  if (is_server_ && !ended_) hold(stream);
   stream->events_->on_closed(std::move(why), fate);
+}
+
+void H2Session::hold(H2Stream* stream) {
+  stream->holder_ = this;
+  stream->next_ = held_;
+  stream->link_ = &held_;
+  if (held_ != nullptr) held_->link_ = &stream->next_;
+  held_ = stream;
+  held_count_++;
 }
 
 void H2Session::tell_room() {

@@ -9,6 +9,9 @@
 #include <vector>
 
 #include "loop/anchor.h"
+#include "base/budget.h"
+#include "base/limits.h"
+#include "http2/frame_meter.h"
 #include "http2/keepalive.h"
 #include "http2/stream.h"
 #include "loop/loop.h"
@@ -19,6 +22,17 @@ struct nghttp2_session_callbacks;
 namespace nebula {
 
 class H2Session;
+
+// Sees whether something goes on.
+class Stall {
+ public:
+  // For how many looks in a row too little has.
+  int look(uint64_t bytes_so_far, bool is_watched);
+
+ private:
+  uint64_t bytes_ = 0;
+  int looks_ = 0;
+};
 
 // One stream. Made by the session, owned by whoever handles the call; either may go first.
 class H2Stream final : public Stream {
@@ -37,6 +51,7 @@ class H2Stream final : public Stream {
   friend struct H2Callbacks;
 
   void submit(bool has_body);
+  void end_body();
   long read(uint8_t* room, size_t size, uint32_t* flags);  // nghttp2 pulls the body
   void take(size_t size, std::vector<Bytes>* slices);      // the next bytes of the body, uncopied
 
@@ -50,13 +65,17 @@ class H2Stream final : public Stream {
 
   std::deque<Bytes> body_;
   size_t body_bytes_ = 0;
+  uint64_t body_taken_ = 0;
+  Stall stall_;
+  Time opened_;            // server
   bool has_head_ = false;
   bool has_trailers_ = false;
   bool body_ended_ = false;
   bool starved_ = false;   // nghttp2 waits for more body
   bool over_mark_ = false; // data() said to wait
 
-  H2Stream* next_ = nullptr;  // the session's open streams
+  H2Session* holder_ = nullptr;  // server: counts this one though it has closed
+  H2Stream* next_ = nullptr;     // the session's open streams, or those that it counts
   H2Stream** link_ = nullptr;
 };
 
@@ -68,6 +87,7 @@ class H2Session final : public Session, private ConnEvents {
   Result<std::unique_ptr<Stream>> open(StreamEvents& up) override;
   void drain() override;
   size_t open_count() const override { return open_count_; }
+  Time idle_since() const override { return open_count_ > 0 ? Time::never() : idle_since_; }
   bool pinged_too_often() const override { return pinged_too_often_; }
   size_t metadata_bytes_max() const override;
   const Peer& peer() const override { return conn_->peer(); }
@@ -102,7 +122,14 @@ class H2Session final : public Session, private ConnEvents {
   void answer_http1();
   void say_last();                       // the GOAWAY after which no stream is taken
 
+  void charge(Budget& budget, std::string_view what, int64_t amount = 1);
+  void watch_stalls();
+  void look_for_stalls();
+  bool owes_output() const;              // that a peer may be slow to take
+
   H2Stream* find(int32_t id);
+  bool may_take_stream() const { return open_count_ + held_count_ < options_.streams_max; }
+  void hold(H2Stream* stream);
   void add(H2Stream* stream);
   void remove(H2Stream* stream);
   void close(H2Stream* stream, Status why, Fate fate);
@@ -119,13 +146,23 @@ class H2Session final : public Session, private ConnEvents {
   const Bytes* reading_ = nullptr;       // what nghttp2 is being fed; its data callbacks point into it
   std::unique_ptr<H2Stream> arriving_;   // server: a new stream whose header block is not complete
   H2Stream* streams_ = nullptr;
+  H2Stream* held_ = nullptr;             // server: streams that have closed and whose owners keep them
   size_t open_count_ = 0;
+  size_t held_count_ = 0;
+  size_t ending_count_ = 0;              // open, with the whole body at hand
+  Time idle_since_;
   uint32_t open_max_;                    // client: streams that the peer allows
   Block* output_ = nullptr;              // being filled by flush
   std::vector<Metadata> unsent_heads_;   // of streams that ended before their headers left
 
   std::unique_ptr<Pulse> pulse_;         // null: no keepalive
   PingStrikes strikes_;                  // server
+  FrameMeter meter_;
+  Budget wasted_streams_{limits::wasted_streams_at_once_max, limits::wasted_streams_per_second_max};
+  Budget control_frames_{limits::control_frames_at_once_max, limits::control_frames_per_second_max};
+  uint64_t bytes_read_ = 0, bytes_written_ = 0, frames_at_look_ = 0;
+  Stall reading_stall_, writing_stall_;
+  std::unique_ptr<Timer> stall_timer_;
   Status failure_;                       // the reason for on_closed, when there is one before the end
   std::unique_ptr<Timer> goaway_timer_;  // server: draining, the client's answer to the first GOAWAY is awaited
   std::unique_ptr<Timer> linger_timer_;  // server: all is said, the client is to close

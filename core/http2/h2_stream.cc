@@ -39,6 +39,11 @@ std::vector<nghttp2_nv> nv_of(const Metadata& fields) {
 H2Stream::H2Stream(H2Session& session, StreamEvents* events) : session_(&session), events_(events) {}
 
 H2Stream::~H2Stream() {
+  if (holder_ != nullptr) {
+    *link_ = next_;
+    if (next_ != nullptr) next_->link_ = link_;
+    holder_->held_count_--;
+  }
   if (session_ == nullptr) return;
   H2Session* session = session_;
   if (id_ >= 0) {
@@ -65,10 +70,15 @@ void H2Stream::headers(Metadata head, bool last) {
     NEBULA_ASSERT(last && !body_ended_);
     trailers_ = std::move(head);
     has_trailers_ = true;
-    body_ended_ = true;
+    end_body();
     if (std::exchange(starved_, false)) nghttp2_session_resume_data(session_->raw_, id_);
   }
   session_->flush_later();
+}
+
+void H2Stream::end_body() {
+  body_ended_ = true;
+  session_->ending_count_++;
 }
 
 void H2Stream::submit(bool has_body) {
@@ -94,7 +104,7 @@ void H2Stream::submit(bool has_body) {
 bool H2Stream::data(Bytes data, bool last) {
   if (session_ == nullptr) return true;
   NEBULA_ASSERT(has_head_ && !body_ended_);
-  body_ended_ = last;
+  if (last) end_body();
   if (!data.empty()) {
     body_bytes_ += data.size();
     body_.push_back(std::move(data));
@@ -135,6 +145,7 @@ long H2Stream::read(uint8_t* room, size_t size, uint32_t* flags) {
 
 void H2Stream::take(size_t size, std::vector<Bytes>* slices) {
   body_bytes_ -= size;
+  body_taken_ += size;
   while (size > 0) {
     Bytes& front = body_.front();
     size_t part = std::min(size, front.size());

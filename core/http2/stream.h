@@ -30,7 +30,7 @@ enum class Fate : uint8_t {
 
 // Error codes of RFC 9113, 7, that rpc/ needs.
 namespace h2 {
-inline constexpr uint32_t no_error = 0, internal_error = 2, refused_stream = 7, cancel = 8;
+inline constexpr uint32_t no_error = 0, internal_error = 2, refused_stream = 7, cancel = 8, enhance_your_calm = 11;
 }
 
 // When a silent connection is pinged, and when it is given up (gRFC A8).
@@ -47,8 +47,10 @@ struct PingPolicy {
 };
 
 struct SessionOptions {
-  Keepalive keepalive;
-  PingPolicy pings;                              // server
+  Keepalive keepalive = {};
+  PingPolicy pings = {};                    // server
+  uint32_t streams_max = limits::streams_max;    // server: that a client may have open
+  int32_t stream_id_max = limits::stream_id_max;  // client: then it drains, and on_draining comes
 };
 
 struct Head {
@@ -68,7 +70,9 @@ struct StreamEvents {
 
 class Stream {
  public:
-  virtual ~Stream() = default;                          // resets it with CANCEL if still open; no event follows
+  // Resets it with CANCEL if still open; no event follows. At a server it counts against the limit of streams until
+  // then, closed or not: whoever keeps it for as long as its handler runs is not overrun by calls that are cancelled.
+  virtual ~Stream() = default;
   virtual void headers(Metadata head, bool last) = 0;   // first: request or response; second: trailers, always last
   virtual bool data(Bytes data, bool last) = 0;         // false: taken, but wait for on_writable before the next
   virtual void consumed(size_t byte_count) = 0;         // gives the peer window back
@@ -99,6 +103,7 @@ class Session {
   virtual void drain() = 0;
 
   virtual size_t open_count() const = 0;
+  virtual Time idle_since() const = 0;            // never(): a stream is open
   virtual bool pinged_too_often() const = 0;      // client: GOAWAY came with "too_many_pings"
   virtual size_t metadata_bytes_max() const = 0;  // the largest header list that the peer says it takes
   virtual const Peer& peer() const = 0;
