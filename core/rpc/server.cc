@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "base/random.h"
 #include "rpc/server_call.h"
 
 namespace nebula {
@@ -13,7 +14,15 @@ class Server::Connection final : public SessionEvents {
   Connection(Server& server, std::unique_ptr<Conn> conn) : server_(server), peer_(conn->peer()) {
     session_ = h2_session(server.loop_, std::move(conn), true, *this, server.limits_.session);
     expect_preface(limits::preface_timeout);
+    const ServerLimits& limits = server.limits_;
+    if (limits.idle_max > Duration{}) look_for_idleness(limits.idle_max);
+    if (limits.age_max > Duration{}) {
+      Duration jitter = {server.network_.env().random.between(-limits.age_max.ns / 10, limits.age_max.ns / 10)};
+      age_timer_ = server.loop_.after(limits.age_max + jitter, [this] { retire(); });
+    }
   }
+
+  Time idle_since() const { return session_->idle_since(); }
 
   void drain() {
     session_->drain();
@@ -21,6 +30,23 @@ class Server::Connection final : public SessionEvents {
   }
 
  private:
+  void look_for_idleness(Duration wait) {
+    idle_timer_ = server_.loop_.after(wait, [this] {
+      Time since = idle_since();
+      Duration idle_max = server_.limits_.idle_max;
+      if (since.is_never()) return look_for_idleness(idle_max);
+      Duration left = idle_max - (server_.loop_.now() - since);
+      if (left > Duration{}) return look_for_idleness(left);
+      drain();
+    });
+  }
+
+  void retire() {
+    drain();
+    if (server_.limits_.age_grace > Duration{})
+      age_timer_ = server_.loop_.after(server_.limits_.age_grace, [this] { server_.remove(this); });
+  }
+
   void expect_preface(Duration wait) {
     preface_timer_ = server_.loop_.after(wait, [this] {
       NEBULA_LOG(server_.log_, info, "closed " + peer_.address + ": no HTTP/2 preface in time");
@@ -43,6 +69,8 @@ class Server::Connection final : public SessionEvents {
   Peer peer_;
   std::unique_ptr<Session> session_;
   std::unique_ptr<Timer> preface_timer_;
+  std::unique_ptr<Timer> idle_timer_;
+  std::unique_ptr<Timer> age_timer_;
 };
 
 Server::Server(Loop& loop, Network& network, Log& log, const Router& router, ServerLimits limits)
@@ -69,7 +97,23 @@ std::vector<Url> Server::urls() const {
 
 void Server::accept(std::unique_ptr<Conn> conn) {
   NEBULA_LOG(log_, debug, "accepted " + conn->peer().address);
+  if (!make_room()) {
+    NEBULA_LOG(log_, warn, "closed " + conn->peer().address + ": every connection is busy");
+    return;
+  }
   connections_.push_back(std::make_unique<Connection>(*this, std::move(conn)));
+}
+
+// The oldest idle one goes; a client that has no call there dials again when it has one.
+bool Server::make_room() {
+  if (connections_.size() < limits_.connections_max) return true;
+  auto oldest = std::min_element(connections_.begin(), connections_.end(),
+                                 [](const std::unique_ptr<Connection>& a, const std::unique_ptr<Connection>& b) {
+                                   return a->idle_since() < b->idle_since();
+                                 });
+  if (oldest == connections_.end() || (*oldest)->idle_since().is_never()) return false;
+  remove(oldest->get());
+  return true;
 }
 
 void Server::drain(Duration wait, Fn<void()> then) {

@@ -17,8 +17,12 @@ namespace nebula {
 
 struct ServerLimits {
   size_t message_bytes_max = limits::message_bytes_max;
-  SessionOptions session = {.keepalive = {limits::keepalive_interval_server, limits::keepalive_timeout, true},
-                            .pings = {}};
+  SessionOptions session = {.keepalive = {limits::keepalive_interval_server, limits::keepalive_timeout, true}};
+  size_t connections_max = limits::connections_max;
+  // Ages of a connection (gRFC A9); 0: for ever. Then it drains: clients move on, and what runs may end.
+  Duration idle_max = {};   // without a call
+  Duration age_max = {};    // in all; a tenth more or less by chance, so that clients do not come back together
+  Duration age_grace = {};  // after age_max, then what still runs is cut off; 0: it may take its time
 };
 
 class Server {
@@ -39,6 +43,7 @@ class Server {
  private:
   class Connection;
   void accept(std::unique_ptr<Conn> conn);
+  bool make_room();  // for one more connection
   void remove(Connection* connection);
   void finish_drain_later();
 

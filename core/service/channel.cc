@@ -35,6 +35,8 @@ void Channel::call(Request request, Reply reply) {
   request.context->keep_deadline(env_.loop);
   if (request.context->deadline() <= env_.loop.now())
     return reply(deadline_exceeded("the deadline passed before the call was sent"));
+  called_ = env_.loop.now();
+  if (idle_timer_ == nullptr && limits_.idle_max > Duration{}) look_for_idleness(limits_.idle_max);
   Waiting call{std::move(request), std::move(reply)};
   // Not past those that wait already: calls go in the order in which they came.
   if (waiting_.empty() && place(call)) return;
@@ -47,6 +49,29 @@ void Channel::call(Request request, Reply reply) {
   else if (look_timer_ == nullptr && !may_wait() && !call.request.wait_for_ready)
     return call.reply(why_not());
   wait(next_turn_++, std::move(call));
+}
+
+// ---- idleness
+
+void Channel::look_for_idleness(Duration wait) {
+  idle_timer_ = env_.loop.after(wait, [this] {
+    Time now = env_.loop.now();
+    Time last = waiting_.empty() ? called_ : now;
+    for (const std::unique_ptr<Node>& node : nodes_) last = std::max(last, std::min(node->idle_since(), now));
+    Duration left = limits_.idle_max - (now - last);
+    if (left > Duration{}) return look_for_idleness(left);
+    go_idle();
+  });
+}
+
+void Channel::go_idle() {
+  NEBULA_LOG(env_.log, debug, "\"" + service_ + "\" is idle");
+  idle_timer_.reset();
+  look_timer_.reset();
+  watch_.reset();
+  trouble_ = {};
+  balancer_->update({});
+  for (std::unique_ptr<Node>& node : std::exchange(nodes_, {})) leave(std::move(node));
 }
 
 // ---- the registry
@@ -91,10 +116,14 @@ void Channel::on_snapshot(Snapshot snapshot) {
       env_.loop.later([died = std::move(node)] {});
       continue;
     }
-    leaving_.push_back(std::move(node));
-    leaving_.back()->retire([this, gone = leaving_.back().get()] { remove(gone); });
+    leave(std::move(node));
   }
   on_node_changed();
+}
+
+void Channel::leave(std::unique_ptr<Node> node) {
+  leaving_.push_back(std::move(node));
+  leaving_.back()->retire([this, gone = leaving_.back().get()] { remove(gone); });
 }
 
 void Channel::remove(Node* node) {

@@ -18,6 +18,7 @@ namespace nebula {
 struct ChannelLimits {
   size_t message_bytes_max = limits::message_bytes_max;
   SessionOptions session = {};
+  Duration idle_max = limits::channel_idle_max;  // without a call for so long, connections are closed; 0: never
 };
 
 struct ChannelName {
@@ -50,7 +51,10 @@ class Channel final : public Service, public NodeEvents {
   void fail_waiting();                  // those that do not want to wait any longer
   bool may_wait() const;                // a node may soon be there
   Status why_not() const;
+  void leave(std::unique_ptr<Node> node);  // to finish its calls
   void remove(Node* node);
+  void look_for_idleness(Duration wait);
+  void go_idle();                       // as if there had been no call yet
 
   Env env_;
   Registry& registry_;
@@ -60,6 +64,8 @@ class Channel final : public Service, public NodeEvents {
   ChannelLimits limits_;
 
   std::unique_ptr<Watch> watch_;
+  std::unique_ptr<Timer> idle_timer_;   // null: idle
+  Time called_;                         // the last time
   std::unique_ptr<Timer> look_timer_;   // set while the first word of a watch is awaited
   Status trouble_;                      // of the registry
   std::vector<std::string> similar_;

@@ -110,6 +110,12 @@ Status Node::call(std::string_view authority, size_t message_bytes_max, Request&
   return status;
 }
 
+Time Node::idle_since() const {
+  Time since = link_ != nullptr ? link_->session().idle_since() : Time{};
+  for (const std::unique_ptr<Link>& link : leaving_) since = std::max(since, link->session().idle_since());
+  return since;
+}
+
 void Node::on_link_draining(Link* link) {
   if (link != link_.get()) return;
   if (link->session().pinged_too_often()) session_.keepalive.interval = session_.keepalive.interval * 2;

@@ -42,6 +42,7 @@ class Node final : public NodeState {
 
   // A call may wait for it: connected (though perhaps full), or on the way there for the first time or again.
   bool is_promising() const { return state_ == State::connecting || state_ == State::connected; }
+  Time idle_since() const;                    // never(): a call runs; the beginning of time: it has no connection
   const Status& trouble() const { return trouble_; }  // why the last attempt failed; ok if there is none
 
  private:

@@ -3,11 +3,11 @@
 
 namespace nebula::kit {
 
-Instance::Instance(Cluster& cluster, std::string service, std::string id)
+Instance::Instance(Cluster& cluster, std::string service, std::string id, const ServerLimits& limits)
     : cluster(cluster), service(std::move(service)), id(std::move(id)) {
   NEBULA_ASSERT(router.add({"/" + this->service + "/greet", false, &greet}).ok());
   NEBULA_ASSERT(router.add({"/" + this->service + "/hold", false, &hold}).ok());
-  server = std::make_unique<Server>(cluster.world.loop, cluster.world.network, cluster.world.log, router);
+  server = std::make_unique<Server>(cluster.world.loop, cluster.world.network, cluster.world.log, router, limits);
   NEBULA_ASSERT(server->listen(url("mem:" + this->id)).ok());
 }
 

@@ -16,7 +16,7 @@ class Cluster;
 // One server of /<service>/greet and /<service>/hold, listening at mem:<id>.
 class Instance {
  public:
-  Instance(Cluster& cluster, std::string service, std::string id);
+  Instance(Cluster& cluster, std::string service, std::string id, const ServerLimits& limits = {});
   ~Instance();
 
   void announce();
