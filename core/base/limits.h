@@ -96,6 +96,8 @@ inline constexpr size_t connections_max = 100'000;
 
 // Connecting: gRPC's connection-backoff.md.
 inline constexpr Duration connect_timeout = sec(20);
+// Of several addresses of one name, the next is tried so long after the one before it (RFC 8305, gRFC A61).
+inline constexpr Duration dial_stagger = ms(250);
 inline constexpr Duration backoff_first = sec(1);
 inline constexpr Duration backoff_max = sec(120);
 // Handshake of a new connection at the server: the preface must have come by then.

@@ -1,4 +1,7 @@
-// transport/socket_dial.cc - lookup, connect, wait, next address.
+// transport/socket_dial.cc - lookup, then attempts one after the other, of which the first to succeed wins.
+//
+// Happy eyeballs (RFC 8305, gRFC A61): an address that does not answer within a quarter of a second is not waited for,
+// nor given up; the next is tried beside it.
 #include "transport/socket_dial.h"
 
 #include <netdb.h>
@@ -23,11 +26,29 @@ constexpr Duration full_backlog_wait = ms(5);
 
 }  // namespace
 
+// RFC 8305, 4: the families take turns, beginning with that of the first.
+std::vector<SocketAddress> interleaved(std::vector<SocketAddress> addresses) {
+  std::vector<SocketAddress> turns;
+  int wanted = addresses.empty() ? AF_UNSPEC : addresses.front().family();
+  while (!addresses.empty()) {
+    auto next = std::find_if(addresses.begin(), addresses.end(),
+                             [wanted](const SocketAddress& each) { return each.family() == wanted; });
+    if (next == addresses.end()) next = addresses.begin();
+    wanted = next->family() == AF_INET ? AF_INET6 : AF_INET;
+    turns.push_back(*next);
+    addresses.erase(next);
+  }
+  return turns;
+}
+
 class SocketDials::Dial {
  public:
   Dial(SocketDials& owner, const Url& to, DialDone done)
-      : owner_(owner), loop_(owner.loop_), to_(to), done_(std::move(done)),
-        deadline_(loop_.now() + limits::connect_timeout) {}
+      : owner_(owner), loop_(owner.loop_), to_(to), done_(std::move(done)) {
+    deadline_ = loop_.after(limits::connect_timeout, [this] {
+      fail(addresses_.empty() ? "the name was not found in time" : reason(ETIMEDOUT));
+    });
+  }
 
   DialDone take_done() { return std::move(done_); }
   const Url& to() const { return to_; }
@@ -36,6 +57,8 @@ class SocketDials::Dial {
   void connect_later(std::vector<SocketAddress> addresses);
 
  private:
+  class Attempt;
+
   // Outlives the dial: it belongs to libuv's thread pool until the answer.
   struct Lookup {
     uv_getaddrinfo_t request;
@@ -44,25 +67,68 @@ class SocketDials::Dial {
 
   static void on_looked_up(uv_getaddrinfo_t* request, int error, addrinfo* found);
   void connect_next();
-  void connect();
-  void on_writable();
-  void on_attempt_over(int error);
+  void on_attempt_over(Attempt& attempt, int error);
   void fail(std::string_view why);
-
-  std::string what() const { return "dial " + to_.text(); }
 
   SocketDials& owner_;
   UvLoop& loop_;
   Url to_;
   DialDone done_;
-  Time deadline_;
   std::vector<SocketAddress> addresses_;
   size_t next_ = 0;  // of addresses_
-  int error_ = 0;    // of the last attempt
+  std::vector<std::unique_ptr<Attempt>> attempts_;
+  int error_ = 0;    // of the last attempt that failed
+  std::unique_ptr<Timer> deadline_;
+  std::unique_ptr<Timer> stagger_;
+  Anchor<Dial> anchor_{*this};
+};
+
+// One address. Over once; its dial destroys it then.
+class SocketDials::Dial::Attempt {
+ public:
+  Attempt(Dial& dial, const SocketAddress& address) : dial_(dial), address_(address) {}
+
+  void start() {
+    socket_ = Fd(::socket(address_.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+    if (!socket_) return dial_.on_attempt_over(*this, errno);
+    connect();
+  }
+
+  std::unique_ptr<Conn> take() {
+    poll_.reset();
+    int on = 1;
+    if (address_.family() != AF_UNIX) ::setsockopt(socket_.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    Peer peer = peer_of(socket_.get(), address_);
+    return std::make_unique<UvConn>(dial_.loop_, std::move(socket_), std::move(peer));
+  }
+
+ private:
+  void connect() {
+    if (::connect(socket_.get(), address_.get(), address_.size) == 0) return dial_.on_attempt_over(*this, 0);
+    if (errno == EAGAIN) {
+      retry_ = dial_.loop_.after(full_backlog_wait, [this] { connect(); });
+      return;
+    }
+    if (errno != EINPROGRESS) return dial_.on_attempt_over(*this, errno);
+    Result<std::unique_ptr<UvPoll>> poll =
+        UvPoll::make(dial_.loop_, socket_.get(), [this](bool, bool) { on_writable(); });
+    if (!poll.ok()) return dial_.on_attempt_over(*this, ENOMEM);
+    poll_ = std::move(*poll);
+    poll_->want(false, true);
+  }
+
+  void on_writable() {
+    int error = 0;
+    socklen_t size = sizeof error;
+    ::getsockopt(socket_.get(), SOL_SOCKET, SO_ERROR, &error, &size);
+    dial_.on_attempt_over(*this, error);
+  }
+
+  Dial& dial_;
+  const SocketAddress address_;
   Fd socket_;
   std::unique_ptr<UvPoll> poll_;
-  std::unique_ptr<Timer> timer_;
-  Anchor<Dial> anchor_{*this};
+  std::unique_ptr<Timer> retry_;
 };
 
 SocketDials::SocketDials(UvLoop& loop) : loop_(loop), answers_(loop) {}
@@ -109,9 +175,7 @@ void SocketDials::Dial::look_up(uint16_t port) {
     loop_.later([self = anchor_.ref(), error] {
       if (self.get() != nullptr) self.get()->fail(uv_strerror(error));
     });
-    return;
   }
-  timer_ = loop_.after(limits::connect_timeout, [this] { fail("the name was not found in time"); });
 }
 
 void SocketDials::Dial::on_looked_up(uv_getaddrinfo_t* request, int error, addrinfo* found) {
@@ -126,7 +190,6 @@ void SocketDials::Dial::on_looked_up(uv_getaddrinfo_t* request, int error, addri
   }
   uv_freeaddrinfo(found);
   if (dial == nullptr) return;
-  dial->timer_.reset();
   if (error == 0) return dial->connect_later(std::move(addresses));
   // libuv calls us from its own run; answers are given at the turn's end like all others.
   dial->loop_.later([self = std::move(lookup->dial), error] {
@@ -135,63 +198,31 @@ void SocketDials::Dial::on_looked_up(uv_getaddrinfo_t* request, int error, addri
 }
 
 void SocketDials::Dial::connect_later(std::vector<SocketAddress> addresses) {
-  addresses_ = std::move(addresses);
+  addresses_ = interleaved(std::move(addresses));
   loop_.later([self = anchor_.ref()] {
     if (self.get() != nullptr) self.get()->connect_next();
   });
 }
 
 void SocketDials::Dial::connect_next() {
-  if (next_ == addresses_.size()) return fail(error_ == 0 ? "the name has no address" : reason(error_));
-  const SocketAddress& address = addresses_[next_];
-  socket_ = Fd(::socket(address.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-  if (!socket_) return on_attempt_over(errno);
-  connect();
-}
-
-void SocketDials::Dial::connect() {
-  const SocketAddress& address = addresses_[next_];
-  if (::connect(socket_.get(), address.get(), address.size) == 0) return on_attempt_over(0);
-  if (errno == EAGAIN && loop_.now() < deadline_) {
-    timer_ = loop_.after(full_backlog_wait, [this] { connect(); });
-    return;
+  stagger_.reset();
+  if (next_ < addresses_.size()) {
+    attempts_.push_back(std::make_unique<Attempt>(*this, addresses_[next_++]));
+    if (next_ < addresses_.size()) stagger_ = loop_.after(limits::dial_stagger, [this] { connect_next(); });
+    return attempts_.back()->start();
   }
-  if (errno != EINPROGRESS) return on_attempt_over(errno);
-  Result<std::unique_ptr<UvPoll>> poll = UvPoll::make(loop_, socket_.get(), [this](bool, bool) { on_writable(); });
-  if (!poll.ok()) return on_attempt_over(ENOMEM);
-  poll_ = std::move(*poll);
-  poll_->want(false, true);
-  // An address that swallows what is sent to it leaves their share of the time to those behind it.
-  Duration left = std::max(deadline_ - loop_.now(), Duration{});
-  Duration share = nanos(left.ns / static_cast<int64_t>(addresses_.size() - next_));
-  timer_ = loop_.after(share, [this] { on_attempt_over(ETIMEDOUT); });
+  if (attempts_.empty()) fail(error_ == 0 ? "the name has no address" : reason(error_));
 }
 
-void SocketDials::Dial::on_writable() {
-  int error = 0;
-  socklen_t size = sizeof error;
-  ::getsockopt(socket_.get(), SOL_SOCKET, SO_ERROR, &error, &size);
-  on_attempt_over(error);
-}
-
-void SocketDials::Dial::on_attempt_over(int error) {
-  timer_.reset();
-  poll_.reset();
-  if (error != 0) {
-    error_ = error;
-    socket_.reset();
-    next_++;
-    return connect_next();
-  }
-  const SocketAddress& address = addresses_[next_];
-  int on = 1;
-  if (address.family() != AF_UNIX) ::setsockopt(socket_.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-  Peer peer = peer_of(socket_.get(), address);
-  owner_.finish(*this, std::unique_ptr<Conn>(std::make_unique<UvConn>(loop_, std::move(socket_), std::move(peer))));
+void SocketDials::Dial::on_attempt_over(Attempt& attempt, int error) {
+  if (error == 0) return owner_.finish(*this, attempt.take());
+  error_ = error;
+  std::erase_if(attempts_, [&attempt](const std::unique_ptr<Attempt>& each) { return each.get() == &attempt; });
+  connect_next();  // it is not waited for who has said no
 }
 
 void SocketDials::Dial::fail(std::string_view why) {
-  owner_.finish(*this, unavailable(what() + ": " + std::string(why)));
+  owner_.finish(*this, unavailable("dial " + to_.text() + ": " + std::string(why)));
 }
 
 }  // namespace nebula

@@ -1,4 +1,4 @@
-// transport/socket_dial.h - connecting: one address after the other until one answers; what tcp and unix share.
+// transport/socket_dial.h - connecting: to the first of several addresses that answers; what tcp and unix share.
 //
 // Every answer comes in a later step. A dial that is still open when its SocketDials goes is answered then.
 #pragma once
@@ -11,6 +11,9 @@
 #include "transport/transport.h"
 
 namespace nebula {
+
+// The order in which addresses of several families are tried.
+std::vector<SocketAddress> interleaved(std::vector<SocketAddress> addresses);
 
 class SocketDials {
  public:
