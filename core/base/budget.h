@@ -10,7 +10,8 @@ namespace nebula {
 
 class Budget {
  public:
-  Budget(int64_t at_once_max, int64_t per_second) : at_once_max_(at_once_max), per_second_(per_second), left_(at_once_max) {}
+  Budget(int64_t at_once_max, int64_t per_second)
+      : at_once_max_(at_once_max), per_second_(per_second), left_(at_once_max) {}
 
   // False: there was not so much left. A negative amount is earned; none earns more than the bucket holds.
   bool spend(Time now, int64_t amount = 1) {

@@ -17,6 +17,8 @@ inline constexpr size_t message_bytes_max = 4u << 20;
 inline constexpr size_t metadata_bytes_max = 16u << 10;
 // One-byte HPACK references make fields cheap to send and dear to keep, so their number is bound too.
 inline constexpr size_t metadata_fields_max = 128;
+// A head so far over the limit is an attack on the decoder (CVE-2016-6581, CVE-2026-49975): the connection is closed.
+inline constexpr size_t metadata_bytes_hostile = 8 * metadata_bytes_max;
 
 // A status message beyond is cut: it travels in the header list, percent-encoded to up to three times its size.
 inline constexpr size_t status_message_bytes_max = 3u << 10;
@@ -27,8 +29,8 @@ inline constexpr uint32_t streams_max = 1000;
 // deadline of 100 ms, all missed, are 10,000 a second.
 inline constexpr uint64_t resets_at_once_max = 10'000;
 inline constexpr uint64_t resets_per_second_max = 10'000;
-// Streams that are opened for nothing: cancelled so soon that nobody can have wanted an answer (CVE-2023-44487), made to
-// be reset by us through bad frames (CVE-2025-8671), or more than we allow.
+// Streams that are opened for nothing: cancelled so soon that nobody can have wanted an answer (CVE-2023-44487), made
+// to be reset by us through bad frames (CVE-2025-8671), or more than we allow.
 inline constexpr Duration early_reset = ms(10);
 inline constexpr int64_t wasted_streams_at_once_max = 1000;
 inline constexpr int64_t wasted_streams_per_second_max = 33;
@@ -80,7 +82,7 @@ inline constexpr size_t event_bytes = 128;
 // Events delivered by one poll, unless the queue's options say otherwise.
 inline constexpr uint32_t poll_batch = 256;
 
-// Keepalive (gRFC A8): no client pings more often than each 10 s, and one gives up a peer that is silent for 20 s after.
+// Keepalive (gRFC A8): no client pings more often than each 10 s; a peer that is silent for 20 s after is given up.
 inline constexpr Duration keepalive_interval_min = sec(10);
 inline constexpr Duration keepalive_timeout = sec(20);
 inline constexpr Duration keepalive_interval_server = sec(2 * 3600);

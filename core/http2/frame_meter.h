@@ -29,9 +29,9 @@ class FrameMeter {
     return cost;
   }
 
-  bool is_inside_head() const { return in_head_; }                           // a header block is not complete
-  bool is_inside() const { return in_head_ || (frames_ > 0 && skip_ > 0) || have_ > 0; }
-  uint64_t frames() const { return frames_; }                                // begun so far
+  bool is_inside_head() const { return more_head_ || (is_head_ && skip_ > 0); }  // a header block is not complete
+  bool is_inside() const { return more_head_ || (frames_ > 0 && skip_ > 0) || have_ > 0; }
+  uint64_t frames() const { return frames_; }                                    // begun so far
 
  private:
   static constexpr size_t header_size = 9;  // RFC 9113, 4.1
@@ -47,20 +47,21 @@ class FrameMeter {
     have_ = 0;
     skip_ = length;
     frames_++;
-    bool is_head = type == headers || type == continuation;
-    in_head_ = is_head && (flags & end_headers) == 0;
+    is_head_ = type == headers || type == continuation;
+    more_head_ = is_head_ && (flags & end_headers) == 0;
     if (type == headers) return -earned_by_request;
     // One of padding alone is as empty as one of no length.
     bool is_empty = length == 0 || ((flags & padded) != 0 && length <= 256);
     if (type == data) return is_empty && (flags & end_stream) == 0 ? 1 : 0;
-    return is_head ? 0 : 1;
+    return is_head_ ? 0 : 1;
   }
 
   char header_[header_size];
   size_t have_ = 0;  // bytes of header_
   size_t skip_;      // bytes to come before the next header
   uint64_t frames_ = 0;
-  bool in_head_ = false;
+  bool is_head_ = false;    // the last frame is of a header block
+  bool more_head_ = false;  // and not the last of it
 };
 
 }  // namespace nebula

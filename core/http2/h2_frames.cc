@@ -40,6 +40,7 @@ struct H2Callbacks {
 
   static int on_begin_headers(nghttp2_session* raw, const nghttp2_frame* frame, void* user) {
     H2Session& session = session_of(user);
+    session.head_bytes_ = 0;
     if (!session.is_server_ || frame->headers.cat != NGHTTP2_HCAT_REQUEST) return 0;
     if (!session.may_take_stream()) {  // nobody knows of it, so what follows of it is dropped
       nghttp2_submit_rst_stream(raw, NGHTTP2_FLAG_NONE, frame->hd.stream_id, NGHTTP2_REFUSED_STREAM);
@@ -56,7 +57,11 @@ struct H2Callbacks {
 
   static int on_header(nghttp2_session*, const nghttp2_frame* frame, const uint8_t* name, size_t name_size,
                        const uint8_t* value, size_t value_size, uint8_t, void* user) {
-    H2Stream* stream = session_of(user).find(frame->hd.stream_id);
+    H2Session& session = session_of(user);
+    session.head_bytes_ += name_size + value_size + 32;
+    if (session.head_bytes_ > limits::metadata_bytes_hostile) session.shut(h2::enhance_your_calm, "a head is too large");
+    if (session.shut_) return NGHTTP2_ERR_PAUSE;  // what is left of it would be decoded for nothing
+    H2Stream* stream = session.find(frame->hd.stream_id);
     if (stream != nullptr) add_received(&stream->arriving_, view_of(name, name_size), view_of(value, value_size));
     return 0;
   }

@@ -158,6 +158,7 @@ class H2Session final : public Session, private ConnEvents {
   std::unique_ptr<Pulse> pulse_;         // null: no keepalive
   PingStrikes strikes_;                  // server
   FrameMeter meter_;
+  size_t head_bytes_ = 0;                // of the header block that arrives, with what is dropped
   Budget wasted_streams_{limits::wasted_streams_at_once_max, limits::wasted_streams_per_second_max};
   Budget control_frames_{limits::control_frames_at_once_max, limits::control_frames_per_second_max};
   uint64_t bytes_read_ = 0, bytes_written_ = 0, frames_at_look_ = 0;

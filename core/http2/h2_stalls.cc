@@ -1,4 +1,4 @@
-// http2/h2_stalls.cc - clients that send or take too little, looked for each few seconds while there is something to see.
+// http2/h2_stalls.cc - clients that send or take too little, looked for while there is something to see.
 //
 // A slow reader of a stream that lives is no attacker, and back-pressure is his. But an answer whose handler has ended
 // and an output buffer that is full are kept for nobody when the peer takes next to nothing of them; and a frame that

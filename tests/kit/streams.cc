@@ -4,12 +4,13 @@
 namespace nebula::kit {
 
 Wire::Wire(Raw who, const Url& at, const SessionOptions& options) {
-  Result<std::unique_ptr<Listener>> listener = world.network.listen(at, [this, who, options](std::unique_ptr<Conn> conn) {
+  auto on_conn = [this, who, options](std::unique_ptr<Conn> conn) {
     if (who == Raw::server)
       raw = std::make_unique<End>(std::move(conn));
     else
       server.start(world.loop, std::move(conn), true, options);
-  });
+  };
+  Result<std::unique_ptr<Listener>> listener = world.network.listen(at, std::move(on_conn));
   NEBULA_ASSERT(listener.ok());
   listener_ = std::move(*listener);
   world.network.dial(at, [this, who, options](Result<std::unique_ptr<Conn>> conn) {

@@ -3,6 +3,7 @@
 
 #include "base/budget.h"
 #include "http2/frame_meter.h"
+#include "kit/memory.h"
 #include "kit/raw_http2.h"
 #include "kit/streams.h"
 
@@ -63,7 +64,8 @@ Test(frame_meter, knows_where_it_is_whatever_the_pieces) {
   for (size_t size = 1; size < text.size(); size++) {
     FrameMeter meter(raw::preface.size());
     int64_t cost = 0;
-    for (size_t from = 0; from < text.size(); from += size) cost += meter.feed(std::string_view(text).substr(from, size));
+    for (size_t from = 0; from < text.size(); from += size)
+      cost += meter.feed(std::string_view(text).substr(from, size));
     cr_assert_eq(meter.frames(), 5);
     cr_assert_eq(cost, 1 + 1 - 4 - 4, "SETTINGS and PING cost, two requests bring in");
     cr_assert(meter.is_inside_head() && meter.is_inside());
@@ -76,7 +78,8 @@ Test(frame_meter, knows_where_it_is_whatever_the_pieces) {
 
 Test(defence, closes_on_rapid_resets) {
   Attack attack;
-  int count = attack.until_closed(20'000, 20'000, [](int i) { return raw::request(id_of(i), {}, true) + reset(id_of(i)); });
+  int count = attack.until_closed(20'000, 20'000,
+                                  [](int i) { return raw::request(id_of(i), {}, true) + reset(id_of(i)); });
   cr_assert_leq(count, 1100, "%d", count);
   cr_assert_geq(count, 1000, "%d", count);
 }
@@ -116,7 +119,8 @@ Test(defence, closes_on_whatever_makes_it_reset_streams) {
        [](uint32_t id) { return raw::request(id) + raw::frame(raw::window_update, 0, id, raw::number(0)); }},
       {"a stream that depends on itself",
        [](uint32_t id) { return raw::request(id) + raw::frame(priority, 0, id, raw::number(id) + "\x10"); }},
-      {"a priority of a wrong size", [](uint32_t id) { return raw::request(id) + raw::frame(priority, 0, id, "1234"); }},
+      {"a priority of a wrong size",
+       [](uint32_t id) { return raw::request(id) + raw::frame(priority, 0, id, "1234"); }},
       {"data after the end",
        [](uint32_t id) { return raw::request(id, {}, true) + raw::frame(raw::data, 0, id, "more"); }},
       {"headers after the end",
@@ -129,6 +133,19 @@ Test(defence, closes_on_whatever_makes_it_reset_streams) {
     int count = attack.until_closed(20'000, 20'000, [&](int i) { return row.frames(id_of(i)); });
     cr_assert_leq(count, 2000, "%s: %d", row.name, count);
   }
+}
+
+Test(defence, closes_on_a_head_that_is_too_large_by_far) {
+  // One field of 4,000 bytes, the first of the dynamic table from then on, and one byte for each time that it is meant.
+  std::string bomb = raw::block({{":method", "POST"}}) + "\x40\x01y\x7f\xa1\x1e" + std::string(4000, 'x');
+  bomb += std::string(9000, '\xbe');
+  Attack attack;
+  size_t before = allocated_bytes();
+  attack.wire.raw->write(raw::frame(raw::headers, raw::end_headers | raw::end_stream, 1, bomb));
+  attack.wire.settle();
+  cr_assert(attack.wire.raw->received.find("a head is too large") != std::string::npos);
+  cr_assert_eq(attack.wire.server.streams.size(), 0);
+  cr_assert_lt(allocated_bytes(), before + 300'000);
 }
 
 Test(defence, closes_on_more_streams_than_it_allows) {
@@ -175,9 +192,10 @@ Test(defence, bears_a_window_update_for_each_frame_that_it_sends) {
 }
 
 Test(defence, lets_a_client_go_that_never_completes_a_head) {
+  std::string first = raw::frame(raw::headers, 0, 1, raw::block({{":method", "POST"}}));
   for (bool drips : {false, true}) {
     Attack attack;
-    attack.wire.raw->write(raw::frame(raw::headers, 0, 1, raw::block({{":method", "POST"}})));
+    attack.wire.raw->write(drips ? first : raw::request(1).substr(0, 30));
     for (int second = 0; second < 9; second++) {
       attack.wire.world.loop.run_for(sec(1));
       if (drips) attack.wire.raw->write(raw::frame(raw::continuation, 0, 1, ""));
@@ -278,7 +296,8 @@ Test(h2_session, moves_on_before_its_stream_ids_end) {
   cr_assert_eq(wire.client.open_error().code(), Code::unavailable);
   wire.settle();
   cr_assert_eq(wire.client.drainings, 1);
-  for (const auto& served : wire.server.streams) served->stream->headers(fields({{":status", "200"}, {"grpc-status", "0"}}), true);
+  for (const auto& served : wire.server.streams)
+    served->stream->headers(fields({{":status", "200"}, {"grpc-status", "0"}}), true);
   wire.settle();
   for (const auto& call : calls) cr_assert(call->end() == "OK");
   cr_assert(wire.client.end() == "OK" && wire.server.end() == "OK", "and ends when its calls have ended");

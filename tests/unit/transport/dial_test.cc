@@ -64,7 +64,8 @@ struct Dialled {
 
 Test(dial, lets_the_families_take_turns) {
   std::vector<SocketAddress> addresses;
-  for (const char* host : {"::1", "::2", "::3", "127.0.0.1", "127.0.0.2"}) addresses.push_back(*SocketAddress::numeric(host, 1));
+  for (const char* host : {"::1", "::2", "::3", "127.0.0.1", "127.0.0.2"})
+    addresses.push_back(*SocketAddress::numeric(host, 1));
   std::string order;
   for (const SocketAddress& address : interleaved(addresses)) order += address.url().host + " ";
   cr_assert(order == "::1 127.0.0.1 ::2 127.0.0.2 ::3 ", "%s", order.c_str());
@@ -103,7 +104,8 @@ Test(dial, still_takes_a_slow_address_when_the_others_have_failed) {
   RealWorld world;
   SocketDials dials(world.loop);
   std::optional<Status> error;
-  dials.dial(url("tcp://host:1"), {slow.address, refusal.address}, [&](Result<std::unique_ptr<Conn>> conn) { error = conn.status(); });
+  dials.dial(url("tcp://host:1"), {slow.address, refusal.address},
+             [&](Result<std::unique_ptr<Conn>> conn) { error = conn.status(); });
   std::unique_ptr<Timer> later = world.loop.after(limits::dial_stagger * 2, [&] {
     cr_assert(!error, "the refusal of one is not the end of the other");
     slow.crowd.clear();
@@ -116,9 +118,11 @@ Test(dial, still_takes_a_slow_address_when_the_others_have_failed) {
 Test(dial, says_why_the_last_address_failed) {
   Refusal first, second;
   Dialled dial({first.address, second.address});
-  cr_assert(dial.error->text() == "UNAVAILABLE: dial tcp://host:1: connection refused", "%s", dial.error->text().c_str());
+  std::string text = dial.error->text();
+  cr_assert(text == "UNAVAILABLE: dial tcp://host:1: connection refused", "%s", text.c_str());
   Dialled none({});
-  cr_assert(none.error->text() == "UNAVAILABLE: dial tcp://host:1: the name has no address", "%s", none.error->text().c_str());
+  text = none.error->text();
+  cr_assert(text == "UNAVAILABLE: dial tcp://host:1: the name has no address", "%s", text.c_str());
 }
 
 Test(dial, may_be_given_up_while_several_attempts_run) {
@@ -127,7 +131,8 @@ Test(dial, may_be_given_up_while_several_attempts_run) {
   std::optional<Status> error;
   {
     SocketDials dials(world.loop);
-    dials.dial(url("tcp://host:1"), {first.address, second.address}, [&](Result<std::unique_ptr<Conn>> conn) { error = conn.status(); });
+    dials.dial(url("tcp://host:1"), {first.address, second.address},
+               [&](Result<std::unique_ptr<Conn>> conn) { error = conn.status(); });
     bool is_late = false;
     std::unique_ptr<Timer> later = world.loop.after(limits::dial_stagger + ms(50), [&] { is_late = true; });
     cr_assert(world.run_until([&] { return is_late; }));
