@@ -48,6 +48,11 @@ bool read_options(const Options* given, Options* out) {
 inline constexpr std::string_view options_message =
     "options: size is not set, or a field is set that this version of the engine does not know";
 
+// An option in milliseconds, where zero means "as it is".
+inline void take_ms(uint32_t given, Duration* out) {
+  if (given != 0) *out = ms(given);
+}
+
 // For threads that are on no loop.
 Time monotonic_now();
 

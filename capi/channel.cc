@@ -29,6 +29,10 @@ nebula_channel* nebula_channel_new(nebula_engine* engine, const char* target, co
   if (!status.ok()) return fail(error, NEBULA_E_ADDRESS, status.message()), nullptr;
   ChannelLimits limits;
   if (known.max_message != 0) limits.message_bytes_max = known.max_message;
+  take_ms(known.keepalive_ms, &limits.session.keepalive.interval);
+  take_ms(known.keepalive_timeout_ms, &limits.session.keepalive.timeout);
+  limits.session.keepalive.without_streams = known.keepalive_always != 0;
+  take_ms(known.max_idle_ms, &limits.idle_max);
   nebula_channel* channel = new nebula_channel;
   channel->target = std::make_shared<ChannelTarget>(ChannelTarget{engine, std::move(*url), limits});
   return channel;

@@ -126,6 +126,14 @@ typedef struct nebula_queue_options {
 } nebula_queue_options;
 typedef struct nebula_server_options {
   uint32_t size, max_message;     /* bytes of a request at most; 0: 4 MiB */
+  uint32_t max_streams;           /* calls of one connection at a time; 0: 1,000 */
+  uint32_t max_connections;       /* beyond, the oldest idle one is closed; 0: by the process's limit of descriptors */
+  uint32_t keepalive_ms;          /* pings a client that was silent for so long; 0: 2 h */
+  uint32_t keepalive_timeout_ms;  /* closes if nothing comes within so long after; 0: 20 s */
+  uint32_t min_ping_ms;           /* apart clients' pings must be, or they are too many; 0: 5 min, 2 h without calls */
+  uint32_t max_idle_ms;           /* a connection without calls for so long is drained; 0: never */
+  uint32_t max_age_ms;            /* any connection is drained at this age, +-10 %; 0: never */
+  uint32_t max_age_grace_ms;      /* and cut off so long after; 0: never */
 } nebula_server_options;
 typedef struct nebula_listen_options {
   uint32_t size, reserved;
@@ -133,6 +141,10 @@ typedef struct nebula_listen_options {
 } nebula_listen_options;
 typedef struct nebula_channel_options {
   uint32_t size, max_message;     /* bytes of a response at most; 0: 4 MiB */
+  uint32_t keepalive_ms;          /* pings a server that was silent for so long, at least 10,000; 0: never */
+  uint32_t keepalive_timeout_ms;  /* the connection is lost if nothing comes within so long after; 0: 20 s */
+  uint32_t keepalive_always;      /* 1: also without calls */
+  uint32_t max_idle_ms;           /* without calls for so long, connections are closed until the next one; 0: 30 min */
 } nebula_channel_options;
 typedef struct nebula_call_info {
   uint32_t size;

@@ -1,4 +1,6 @@
 // capi/server.cc - nebula_server: methods, listeners, names; its calls become events of a queue.
+#include <sys/resource.h>
+
 #include <algorithm>
 #include <cstring>
 #include <deque>
@@ -32,6 +34,14 @@ struct Listening {
   std::optional<Url> address;  // none: the default one
   std::vector<std::string> names;
 };
+
+// Three quarters of the descriptors that this process may have: whoever holds connections for nothing must not keep it
+// from opening a file, or from accepting the next one.
+size_t connections_max() {
+  rlimit files{};
+  if (::getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur == RLIM_INFINITY) return limits::connections_max;
+  return std::min<size_t>(limits::connections_max, std::max<size_t>(files.rlim_cur * 3 / 4, 1));
+}
 
 std::vector<std::string> split_names(std::string_view text) {
   std::vector<std::string> names;
@@ -125,6 +135,15 @@ nebula_server* nebula_server_new(nebula_engine* engine, const nebula_server_opti
   if (engine->is_forked()) return fail(error, NEBULA_E_FORKED, forked_message), nullptr;
   ServerLimits limits;
   if (known.max_message != 0) limits.message_bytes_max = known.max_message;
+  if (known.max_streams != 0) limits.session.streams_max = known.max_streams;
+  limits.connections_max = known.max_connections != 0 ? known.max_connections : connections_max();
+  take_ms(known.keepalive_ms, &limits.session.keepalive.interval);
+  take_ms(known.keepalive_timeout_ms, &limits.session.keepalive.timeout);
+  limits.session.pings.without_streams = known.min_ping_ms != 0;
+  take_ms(known.min_ping_ms, &limits.session.pings.interval_min);
+  take_ms(known.max_idle_ms, &limits.idle_max);
+  take_ms(known.max_age_ms, &limits.age_max);
+  take_ms(known.max_age_grace_ms, &limits.age_grace);
   return new nebula_server(engine, limits);
 }
 
