@@ -33,6 +33,7 @@ class TapConn final : public Conn, private ConnEvents {
   }
   size_t unsent() const override { return inner_->unsent(); }
   void pause(bool on) override { inner_->pause(on); }
+  void limit_unacknowledged(Duration time) override { inner_->limit_unacknowledged(time); }
   const Peer& peer() const override { return inner_->peer(); }
 
  private:
