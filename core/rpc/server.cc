@@ -22,6 +22,8 @@ class Server::Connection final : public SessionEvents {
     }
   }
 
+  // What goes first when there is no room: who never made a call, then who has made none for longest.
+  std::pair<bool, Time> worth() const { return {has_called_, idle_since()}; }
   Time idle_since() const { return session_->idle_since(); }
 
   void drain() {
@@ -55,6 +57,7 @@ class Server::Connection final : public SessionEvents {
   }
 
   StreamEvents& on_stream(std::unique_ptr<Stream> stream) override {
+    has_called_ = true;
     return *new ServerCall(server_.loop_, server_.router_, server_.limits_.message_bytes_max, peer_, std::move(stream));
   }
   void on_settings() override { preface_timer_.reset(); }
@@ -69,6 +72,7 @@ class Server::Connection final : public SessionEvents {
   Peer peer_;
   std::unique_ptr<Session> session_;
   std::unique_ptr<Timer> preface_timer_;
+  bool has_called_ = false;
   std::unique_ptr<Timer> idle_timer_;
   std::unique_ptr<Timer> age_timer_;
 };
@@ -104,15 +108,15 @@ void Server::accept(std::unique_ptr<Conn> conn) {
   connections_.push_back(std::make_unique<Connection>(*this, std::move(conn)));
 }
 
-// The oldest idle one goes; a client that has no call there dials again when it has one.
+// An idle one goes; a client that has no call there dials again when it has one.
 bool Server::make_room() {
   if (connections_.size() < limits_.connections_max) return true;
-  auto oldest = std::min_element(connections_.begin(), connections_.end(),
-                                 [](const std::unique_ptr<Connection>& a, const std::unique_ptr<Connection>& b) {
-                                   return a->idle_since() < b->idle_since();
-                                 });
-  if (oldest == connections_.end() || (*oldest)->idle_since().is_never()) return false;
-  remove(oldest->get());
+  auto least = std::min_element(connections_.begin(), connections_.end(),
+                                [](const std::unique_ptr<Connection>& a, const std::unique_ptr<Connection>& b) {
+                                  return a->worth() < b->worth();
+                                });
+  if (least == connections_.end() || (*least)->idle_since().is_never()) return false;
+  remove(least->get());
   return true;
 }
 

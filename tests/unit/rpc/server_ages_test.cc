@@ -109,6 +109,21 @@ Test(server, makes_room_for_a_connection_by_closing_the_oldest_idle_one) {
   cr_assert_eq(world.server->session_count(), 3);
 }
 
+Test(server, makes_room_first_by_closing_a_connection_that_never_had_a_call) {
+  ServerLimits limits;
+  limits.connections_max = 3;
+  ServerWorld world(limits);
+  cr_assert(world.lives());
+  SessionEnd others[10];
+  for (SessionEnd& other : others) {
+    world.world.loop.run_for(sec(1));
+    world.connect(other);
+  }
+  cr_assert(!world.client.closed, "it has been idle for longest, but it made a call");
+  for (int i = 0; i < 8; i++) cr_assert(others[i].closed.has_value());
+  cr_assert(!others[8].closed && !others[9].closed);
+}
+
 Test(server, closes_no_connection_with_a_call_for_a_new_one) {
   ServerLimits limits;
   limits.connections_max = 1;
