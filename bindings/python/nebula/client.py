@@ -54,11 +54,23 @@ class Channel:
     by `close()`, at the end of a `with` or `async with` block, or when it is no longer referenced.
     """
 
-    def __init__(self, target: str = "nebula:", *, max_message: int = 0, mode: Optional[str] = None) -> None:
+    def __init__(
+        self,
+        target: str = "nebula:",
+        *,
+        max_message: int = 0,
+        keepalive: float = 0,
+        max_idle: float = 0,
+        mode: Optional[str] = None,
+    ) -> None:
         """See nebula.connect, which is the way to make one."""
         self._serial = next(_serials)
         self._target = target
-        self._max_message = max_message
+        self._options = {
+            "max_message": max_message,
+            "keepalive_ms": engine.milliseconds("keepalive", keepalive),
+            "max_idle_ms": engine.milliseconds("max_idle", max_idle),
+        }
         self._mode = _checked_mode(mode)
         self._closed = False
 
@@ -163,7 +175,7 @@ class Channel:
     def _link(self, port: engine.Port) -> engine.Link:
         if self._closed:
             raise RuntimeError("the channel is closed")
-        return port.link(self._serial, self._target, self._max_message)
+        return port.link(self._serial, self._target, self._options)
 
     def _request(
         self,
@@ -290,13 +302,22 @@ class MethodClient:
         return f"<nebula method {self._path}>"
 
 
-def connect(target: str, *, max_message: int = 0, mode: Optional[str] = None) -> Channel:
+def connect(
+    target: str,
+    *,
+    max_message: int = 0,
+    keepalive: float = 0,
+    max_idle: float = 0,
+    mode: Optional[str] = None,
+) -> Channel:
     """A channel to an address or a name: tcp://host:port, unix:/path, nebula://name, or nebula: for all names.
 
-    No connection is made before the first call. max_message: bytes of an answer at most, 0 is 4 MiB. mode: "sync" or
-    "aio", None finds out. Raises ValueError or nebula.EngineError if the target is malformed.
+    No connection is made before the first call. max_message: bytes of an answer at most, 0 is 4 MiB. keepalive: seconds
+    of silence after which a server is pinged while calls run, at least 10, 0 is never; it is given up if nothing comes
+    within 20 s. max_idle: seconds without a call after which connections are closed until the next, 0 is 30 minutes.
+    mode: "sync" or "aio", None finds out. Raises ValueError or nebula.EngineError if an argument is malformed.
     """
-    channel = Channel(target, max_message=max_message, mode=mode)
+    channel = Channel(target, max_message=max_message, keepalive=keepalive, max_idle=max_idle, mode=mode)
     # The engine is the judge of targets; asking it needs a port, and this thread's will be needed anyway.
     try:
         port: engine.Port = engine.loop_port(asyncio.get_running_loop())

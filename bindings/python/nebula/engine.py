@@ -10,6 +10,7 @@ import asyncio
 import atexit
 import itertools
 import logging
+import math
 import os
 import sys
 import threading
@@ -84,11 +85,11 @@ class Port:
         with _lock:
             _ports.add(self)
 
-    def link(self, serial: int, target: str, max_message: int) -> Link:
+    def link(self, serial: int, target: str, options: dict[str, int]) -> Link:
         """The link of a channel, made when it is first used here."""
         link = self.links.get(serial)
         if link is None:
-            link = self.links[serial] = Link(_nebula.Channel(self.engine, target, max_message))
+            link = self.links[serial] = Link(_nebula.Channel(self.engine, target, **options))
         return link
 
     def start(
@@ -229,6 +230,13 @@ class LoopPort(Port):
             except _nebula.EngineError:
                 return  # closed before
         super().close()
+
+
+def milliseconds(name: str, seconds: float) -> int:
+    """An option in seconds as the engine takes it; 0 is its default. Raises ValueError if it cannot be one."""
+    if not 0 <= seconds < 2**32 / 1000:
+        raise ValueError(f"{name} must be from 0 to 4,294,967 seconds, not {seconds!r}")
+    return math.ceil(seconds * 1000)
 
 
 def settle(future: asyncio.Future[None]) -> None:

@@ -120,14 +120,14 @@ class Server:
         addresses: list[Optional[str]],
         announce: Optional[str],
         workers: Optional[int],
-        max_message: int,
+        options: dict[str, int],
         drain_timeout: float,
     ) -> None:
         self._services = services
         self._addresses = addresses
         self._announce = announce
         self._workers = Workers(workers)
-        self._max_message = max_message
+        self._options = options  # of _nebula.Server
         self._drain_timeout = drain_timeout
         self._methods: dict[int, Method] = {}  # by tag
         self._running: dict[int, Context] = {}  # by call
@@ -153,7 +153,7 @@ class Server:
         if self._port is not None:
             raise RuntimeError("a server is started once")
         port = self._port = engine.loop_port(asyncio.get_running_loop())
-        native = self._native = _nebula.Server(port.engine, self._max_message)
+        native = self._native = _nebula.Server(port.engine, **self._options)
         _servers.add(self)
         try:
             for service in self._services:
@@ -323,6 +323,11 @@ def serve(
     announce: Union[str, Iterable[str], None] = None,
     workers: Optional[int] = None,
     max_message: int = 0,
+    keepalive: float = 0,
+    min_ping: float = 0,
+    max_idle: float = 0,
+    max_age: float = 0,
+    max_age_grace: float = 0,
     drain_timeout: float = 10.0,
 ) -> Server:
     """Services on the running event loop, for `async with`; leaving the block drains.
@@ -335,6 +340,11 @@ def serve(
     names to register; None: those of the services if no address is given, else none. workers: threads for `def`
     handlers, None is 4 more than there are processors, at most 32. max_message: bytes of a request at most, 0 is 4 MiB.
     drain_timeout: seconds that running calls get at the end.
+
+    The life of a connection, in seconds. keepalive: after so long a silence a client is pinged, 0 is two hours. min_ping:
+    clients' own pings must be so far apart, 0 is five minutes, and two hours without calls. max_idle, max_age: a
+    connection without calls for so long, or of that age, give or take a tenth, is drained; max_age_grace: and cut off
+    so long after; 0 is never. Raises ValueError for what cannot be served.
     """
     served = [service for service in services if isinstance(service, Service)]
     addresses: list[Optional[str]] = [text for text in services if isinstance(text, str)]
@@ -344,7 +354,15 @@ def serve(
     if len({service.name for service in served}) < len(served):
         raise ValueError("two of the services have the same name")
     names = announce if announce is None or isinstance(announce, str) else ",".join(announce)
-    return Server(served, addresses or [None], names, workers, max_message, drain_timeout)
+    options = {
+        "max_message": max_message,
+        "keepalive_ms": engine.milliseconds("keepalive", keepalive),
+        "min_ping_ms": engine.milliseconds("min_ping", min_ping),
+        "max_idle_ms": engine.milliseconds("max_idle", max_idle),
+        "max_age_ms": engine.milliseconds("max_age", max_age),
+        "max_age_grace_ms": engine.milliseconds("max_age_grace", max_age_grace),
+    }
+    return Server(served, addresses or [None], names, workers, options, drain_timeout)
 
 
 def _begin(coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

@@ -120,10 +120,16 @@ struct Server {
   std::shared_ptr<nebula_queue> queue;  // before the handle, so that it is released after it
   std::shared_ptr<nebula_server> handle;
 
-  Server(const Engine& engine, uint32_t max_message) {
+  Server(const Engine& engine, uint32_t max_message, uint32_t keepalive_ms, uint32_t min_ping_ms, uint32_t max_idle_ms,
+         uint32_t max_age_ms, uint32_t max_age_grace_ms) {
     nebula_server_options options{};
     options.size = sizeof options;
     options.max_message = max_message;
+    options.keepalive_ms = keepalive_ms;
+    options.min_ping_ms = min_ping_ms;
+    options.max_idle_ms = max_idle_ms;
+    options.max_age_ms = max_age_ms;
+    options.max_age_grace_ms = max_age_grace_ms;
     nebula_error error{};
     nebula_server* raw = nebula_server_new(engine.get().get(), &options, &error);
     if (!raw) raise(error);
@@ -181,10 +187,13 @@ struct Server {
 struct Channel {
   std::shared_ptr<nebula_channel> handle;
 
-  Channel(const Engine& engine, const std::string& target, uint32_t max_message) {
+  Channel(const Engine& engine, const std::string& target, uint32_t max_message, uint32_t keepalive_ms,
+          uint32_t max_idle_ms) {
     nebula_channel_options options{};
     options.size = sizeof options;
     options.max_message = max_message;
+    options.keepalive_ms = keepalive_ms;
+    options.max_idle_ms = max_idle_ms;
     nebula_error error{};
     nebula_channel* raw = nebula_channel_new(engine.get().get(), target.c_str(), &options, &error);
     if (!raw) raise(error);
@@ -411,7 +420,9 @@ PYBIND11_MODULE(_nebula, module) {
       .def("wake", &Queue::wake)
       .def("close", &Queue::close);
   py::class_<Server>(module, "Server")
-      .def(py::init<const Engine&, uint32_t>(), py::arg("engine"), py::arg("max_message") = 0)
+      .def(py::init<const Engine&, uint32_t, uint32_t, uint32_t, uint32_t, uint32_t, uint32_t>(), py::arg("engine"),
+           py::arg("max_message") = 0, py::kw_only(), py::arg("keepalive_ms") = 0, py::arg("min_ping_ms") = 0,
+           py::arg("max_idle_ms") = 0, py::arg("max_age_ms") = 0, py::arg("max_age_grace_ms") = 0)
       .def("method", &Server::method)
       .def("listen", &Server::listen)
       .def("start", &Server::start)
@@ -420,8 +431,9 @@ PYBIND11_MODULE(_nebula, module) {
       .def("drain", &Server::drain)
       .def("close", &Server::close);
   py::class_<Channel>(module, "Channel")
-      .def(py::init<const Engine&, const std::string&, uint32_t>(), py::arg("engine"), py::arg("target"),
-           py::arg("max_message") = 0)
+      .def(py::init<const Engine&, const std::string&, uint32_t, uint32_t, uint32_t>(), py::arg("engine"),
+           py::arg("target"), py::arg("max_message") = 0, py::kw_only(), py::arg("keepalive_ms") = 0,
+           py::arg("max_idle_ms") = 0)
       .def("method", &Channel::method)
       .def("close", &Channel::close);
 
