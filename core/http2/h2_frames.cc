@@ -59,7 +59,8 @@ struct H2Callbacks {
                        const uint8_t* value, size_t value_size, uint8_t, void* user) {
     H2Session& session = session_of(user);
     session.head_bytes_ += name_size + value_size + 32;
-    if (session.head_bytes_ > limits::metadata_bytes_hostile) session.shut(h2::enhance_your_calm, "a head is too large");
+    bool is_hostile = session.head_bytes_ > limits::metadata_bytes_hostile;
+    if (is_hostile) session.shut(h2::enhance_your_calm, "a head is too large");
     if (session.shut_) return NGHTTP2_ERR_PAUSE;  // what is left of it would be decoded for nothing
     H2Stream* stream = session.find(frame->hd.stream_id);
     if (stream != nullptr) add_received(&stream->arriving_, view_of(name, name_size), view_of(value, value_size));

@@ -341,10 +341,10 @@ def serve(
     handlers, None is 4 more than there are processors, at most 32. max_message: bytes of a request at most, 0 is 4 MiB.
     drain_timeout: seconds that running calls get at the end.
 
-    The life of a connection, in seconds. keepalive: after so long a silence a client is pinged, 0 is two hours. min_ping:
-    clients' own pings must be so far apart, 0 is five minutes, and two hours without calls. max_idle, max_age: a
-    connection without calls for so long, or of that age, give or take a tenth, is drained; max_age_grace: and cut off
-    so long after; 0 is never. Raises ValueError for what cannot be served.
+    The life of a connection, in seconds. keepalive: after so long a silence a client is pinged, 0 is two hours.
+    min_ping: clients' own pings must be so far apart, 0 is five minutes, and two hours without calls. max_idle,
+    max_age: a connection without calls for so long, or of that age, give or take a tenth, is drained; max_age_grace:
+    and cut off so long after; 0 is never. Raises ValueError for what cannot be served.
     """
     served = [service for service in services if isinstance(service, Service)]
     addresses: list[Optional[str]] = [text for text in services if isinstance(text, str)]
