@@ -4,6 +4,7 @@ PREFIX     ?= /usr/local
 SEEDS      ?= 2000
 SEED_START ?= 1
 ONLY       ?=
+AGAINST    ?= nebula
 VENV       := build/venv
 PIP        := $(VENV)/bin/pip --disable-pip-version-check -q
 NEBULA_PY   = $(shell find CMakeLists.txt core capi proto bindings/python -not -name '*.pyc' -not -path '*/tests/*' -not -name __pycache__ 2>/dev/null)
@@ -18,7 +19,7 @@ export CCACHE_NOHASHDIR := 1
 export CC := $(if $(filter default,$(origin CC)),cc,$(CC))
 export CXX := $(if $(filter default,$(origin CXX)),c++,$(CXX))
 
-.PHONY: help setup demo build test bench sim planted install clean examples asan tsan python
+.PHONY: help setup demo build test bench sim attack planted install clean examples asan tsan python
 .DELETE_ON_ERROR:
 
 help: ## what can be done here
@@ -34,7 +35,7 @@ demo: examples python ## a Python and a C service call each other by name: watch
 build: build/release/build.ninja ## the engine, the examples, the benchmarks, the simulation
 	@cmake --build build/release
 
-test: setup ## every test there is; ONLY="layers docs unit capi tsan sim exports python interop" for some
+test: setup ## every test there is; ONLY="layers docs unit capi tsan sim attack exports python interop" for some
 	@$(PYTHON) tests/run.py $(ONLY)
 
 bench: build ## the benchmarks, one number per line
@@ -43,6 +44,10 @@ bench: build ## the benchmarks, one number per line
 sim: build/release/build.ninja ## the simulation; SEEDS=2000 SEED_START=1
 	@cmake --build build/release --target sim
 	@build/release/tests/sim $(SEEDS) $(SEED_START)
+
+attack: build/release/build.ninja ## attack a server with all that is known; AGAINST=nghttpd to compare
+	@cmake --build build/release --target attack_server
+	@$(PYTHON) tests/attack/attack.py --against $(AGAINST)
 
 planted: setup ## plant each bug of tests/sim/planted and see that the tests find it
 	@$(PYTHON) scripts/planted.py

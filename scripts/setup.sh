@@ -8,10 +8,10 @@
 set -eu
 
 # nghttp2 and libuv do the protocol and the I/O, protobuf-c our own messages, Criterion the tests in C and C++;
-# Python 3 with venv is for the binding, the demo and the test runner.
+# Python 3 with venv is for the binding, the demo and the test runner, nghttpd for `make attack` to be compared with.
 packages='build-essential cmake ninja-build pkg-config ccache git
   libnghttp2-dev libuv1-dev libprotobuf-c-dev protobuf-c-compiler libcriterion-dev
-  python3 python3-venv python3-dev'
+  python3 python3-venv python3-dev nghttp2-server'
 case "${1:-}" in
   '') ;;
   checks) packages='clang-format clang-tidy' ;;

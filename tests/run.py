@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # tests/run.py - builds and runs every test of the repository, and counts.
 #
-# usage: tests/run.py [part...]     parts: layers docs unit capi tsan sim exports python interop; none: all of them
+# usage: tests/run.py [part...]     none: all of them
+# parts: layers docs unit capi tsan sim attack exports python interop
 #
 # One line per program: name, outcome, time; the full output of what failed. Criterion programs and pytest count each of
 # their tests, everything else counts as one. A build that fails, a program that crashes, hangs or runs no test at all,
@@ -180,6 +181,11 @@ def sim():
     run("sim (an hour of churn)", [RELEASE / "sim", "--churn"])
 
 
+def attack():
+    """Each known attack for a second or two; `make attack` takes its time."""
+    run("attack", [sys.executable, "tests/attack/attack.py", "--short"])
+
+
 def exports():
     run("exports", [sys.executable, "tests/exports.py", ROOT / "build/release/libnebula.so"])
 
@@ -202,8 +208,8 @@ def interop():
 
 
 PARTS = {
-    layers: [], docs: [], unit: ["asan"], capi: ["asan"], tsan: ["tsan"], sim: ["build", "asan"], exports: ["build"],
-    python: ["python"], interop: ["build", "python"],
+    layers: [], docs: [], unit: ["asan"], capi: ["asan"], tsan: ["tsan"], sim: ["build", "asan"], attack: ["build"],
+    exports: ["build"], python: ["python"], interop: ["build", "python"],
 }
 
 
