@@ -151,7 +151,7 @@ void ServerCall::finish(Response response) {
   deadline_timer_.reset();
   outbox_.stop();
   Status reason = response.status.ok() ? cancelled("the call is over") : response.status;
-  if (stream_ != nullptr) send(std::move(response));
+  if (!is_closed_) send(std::move(response));
   if (inbox_ != nullptr) std::exchange(inbox_, nullptr)->cut({std::move(reason)});
 }
 
@@ -188,7 +188,7 @@ void ServerCall::abort(Status why) {
 }
 
 void ServerCall::on_closed(Status why, Fate) {
-  stream_.reset();
+  is_closed_ = true;
   deadline_timer_.reset();
   if (!std::exchange(finished_, true)) {
     // What a reset means to a client is a code; to a handler it is one thing, that nobody waits any more.
@@ -205,7 +205,7 @@ void ServerCall::on_closed(Status why, Fate) {
 }
 
 void ServerCall::release_if_over() {
-  if (stream_ == nullptr && !has_handler_ && !telling_) delete this;
+  if (is_closed_ && !has_handler_ && !telling_) delete this;
 }
 
 }  // namespace nebula

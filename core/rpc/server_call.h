@@ -47,7 +47,7 @@ class ServerCall final : public StreamEvents, private InboxEvents {
   const Router& router_;
   const size_t message_bytes_max_;
   Context context_;
-  std::unique_ptr<Stream> stream_;      // null: closed
+  std::unique_ptr<Stream> stream_;      // kept while a handler runs: so long it counts against the peer's limit
   std::unique_ptr<Timer> deadline_timer_;
 
   const Method* method_ = nullptr;
@@ -61,6 +61,7 @@ class ServerCall final : public StreamEvents, private InboxEvents {
   bool has_handler_ = false;            // a Reply of ours is out
   bool has_sent_head_ = false;
   bool finished_ = false;
+  bool is_closed_ = false;              // the stream is
   bool telling_ = false;                // inside an event that will see to the end itself
 };
 

@@ -449,6 +449,8 @@ Test(channel, lets_no_call_pass_those_that_wait) {
   Cluster cluster;
   std::unique_ptr<Instance> hello = cluster.serve("hello", "a");
   std::unique_ptr<Channel> channel = cluster.channel("hello");
+  // A handler that goes on would count against the limit.
+  hello->hold.then_cancelled = [](Holder::Call& call) { call.reply(Status(Code::cancelled, "as you wish")); };
   Calls calls;
   for (uint32_t i = 0; i < limits::streams_max + 1; i++) {
     calls.push_back(std::make_unique<Call>("/hello/hold"));
