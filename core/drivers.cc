@@ -9,7 +9,7 @@ namespace nebula {
 
 Drivers built_in_drivers() {
   Drivers drivers;
-  for (const Driver<Transport>& driver : {fault_driver(), mem_driver(), tcp_driver(), unix_driver()})
+  for (const Driver<Transport>& driver : {fault_driver(), mem_driver(), tcp_driver(), tls_driver(), unix_driver()})
     NEBULA_ASSERT(drivers.transports.add(driver).ok());
   for (const Driver<Registry>& driver : {host_registry_driver(), mem_registry_driver(), static_registry_driver()})
     NEBULA_ASSERT(drivers.registries.add(driver).ok());

@@ -7,10 +7,10 @@
 # Says what it is about to install, and is silent and quick when all is there. Touches nothing outside apt.
 set -eu
 
-# nghttp2 and libuv do the protocol and the I/O, protobuf-c our own messages, Criterion the tests in C and C++;
-# Python 3 with venv is for the binding, the demo and the test runner, nghttpd for `make attack` to be compared with.
+# nghttp2, libuv and OpenSSL do the protocol, the I/O and TLS, protobuf-c our own messages, Criterion the tests in C and
+# C++; Python 3 with venv is for the binding, the demo and the test runner, nghttpd for `make attack` to be compared with.
 packages='build-essential cmake ninja-build pkg-config ccache git
-  libnghttp2-dev libuv1-dev libprotobuf-c-dev protobuf-c-compiler libcriterion-dev
+  libnghttp2-dev libuv1-dev libssl-dev openssl libprotobuf-c-dev protobuf-c-compiler libcriterion-dev
   python3 python3-venv python3-dev nghttp2-server'
 case "${1:-}" in
   '') ;;
@@ -26,7 +26,7 @@ if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
   for tool in c++ cmake ninja pkg-config protoc-c python3; do
     command -v "$tool" >/dev/null || fail "this system has no apt, and no $tool: install by hand what Debian calls $(list $packages)"
   done
-  for module in libnghttp2 libuv libprotobuf-c criterion; do
+  for module in libnghttp2 libuv openssl libprotobuf-c criterion; do
     pkg-config --exists "$module" || fail "this system has no apt, and no $module: install by hand what Debian calls $(list $packages)"
   done
   exit 0

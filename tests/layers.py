@@ -19,7 +19,8 @@ VENDORS = {
     r"uv\.h|uv/.*": ["core/loop/*.cc", "core/transport/*.cc"],
     r"nghttp2/.*": ["core/http2/h2_*.cc"],
     r"protobuf-c/.*|.*\.pb-c\.h": ["core/rpc/*.cc", "core/service/*.cc"],
-    r"(openssl|google|grpc|grpcpp|boost|absl|criterion|pybind11)/.*|Python\.h|zlib\.h": [],
+    r"openssl/.*": ["core/transport/tls_*.cc"],
+    r"(google|grpc|grpcpp|boost|absl|criterion|pybind11)/.*|Python\.h|zlib\.h": [],
 }
 
 # The files in which threads meet. Everywhere else an object lives on one loop, and others `post` to it.

@@ -106,6 +106,12 @@ inline constexpr Duration backoff_max = sec(120);
 inline constexpr Duration preface_timeout = sec(10);
 // The same when the server is about to stop, which is not to wait for a health checker that only connects.
 inline constexpr Duration preface_timeout_draining = ms(500);
+// A TLS handshake, on both sides. What comes after it has the times above.
+inline constexpr Duration tls_handshake_timeout = sec(10);
+// Certificates on disk are looked at again, when a handshake begins, no more often than this.
+inline constexpr Duration tls_look_interval = sec(1);
+// What TLS itself may answer to a peer (alerts, key updates) that does not read it; then the peer is cut.
+inline constexpr size_t tls_answers_bytes_max = 64u << 10;
 // After its first GOAWAY a server waits so long for the client's answer before it says which stream is the last.
 inline constexpr Duration goaway_answer_timeout = ms(500);
 // A server that has said its last word waits so long for the client to close.

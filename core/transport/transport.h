@@ -1,4 +1,4 @@
-// transport/transport.h - ordered bytes between two ends. Schemes: tcp unix mem fault.
+// transport/transport.h - ordered bytes between two ends. Schemes: tcp unix tls mem fault.
 //
 // Verbs go down, events come up. No event fires from inside a verb; a verb that fails says so by on_closed, in a
 // later step. Whoever gets an event may destroy the sender in it.
@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/bytes.h"
 #include "base/done.h"
@@ -22,6 +23,8 @@ struct Peer {
   std::string address;  // "tcp://127.0.0.1:4711", "unix:", "mem:price": for people, and for gRPC's peer string
   int64_t uid = -1;     // -1: not known (only a Unix socket tells)
   int64_t pid = -1;
+  bool is_encrypted = false;       // by TLS
+  std::vector<std::string> names;  // TLS: of its verified certificate, "DNS:example.com", "URI:spiffe://a/b"; else none
 };
 
 struct ConnEvents {

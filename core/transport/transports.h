@@ -8,6 +8,7 @@ namespace nebula {
 
 Driver<Transport> tcp_driver();
 Driver<Transport> unix_driver();
+Driver<Transport> tls_driver();
 Driver<Transport> mem_driver();
 Driver<Transport> fault_driver();
 

@@ -24,7 +24,7 @@ Url url(std::string_view text) {
 const DriverTable<Transport>& transports() {
   static const DriverTable<Transport> table = [] {
     DriverTable<Transport> all;
-    for (const Driver<Transport>& driver : {mem_driver(), tcp_driver(), unix_driver(), fault_driver()})
+    for (const Driver<Transport>& driver : {mem_driver(), tcp_driver(), tls_driver(), unix_driver(), fault_driver()})
       NEBULA_ASSERT(all.add(driver).ok());
     return all;
   }();

@@ -17,7 +17,7 @@ uint64_t seed(uint64_t otherwise);
 
 Url url(std::string_view text);  // must be one
 
-const DriverTable<Transport>& transports();  // mem, tcp, unix, fault
+const DriverTable<Transport>& transports();  // mem, tcp, tls, unix, fault
 
 // Virtual time. Everything in it follows from the seed.
 class SimWorld {
