@@ -11,6 +11,7 @@
 #include "engine.h"
 #include "loop/fork.h"
 #include "nebula.h"
+#include "transport/tls_options.h"
 
 struct nebula_engine {
   std::unique_ptr<nebula::Engine> engine;
@@ -52,6 +53,10 @@ inline constexpr std::string_view options_message =
 inline void take_ms(uint32_t given, Duration* out) {
   if (given != 0) *out = ms(given);
 }
+
+// Puts settings of TLS, which may be null, into an address in place of those that it has; then tries the files that the
+// address names. 0, or NEBULA_E_... with its words in *error.
+int32_t apply_tls(const nebula_tls* tls, TlsSide side, Url* url, nebula_error* error);
 
 // For threads that are on no loop.
 Time monotonic_now();

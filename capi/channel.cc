@@ -27,6 +27,7 @@ nebula_channel* nebula_channel_new(nebula_engine* engine, const char* target, co
   Result<Url> url = Url::parse(target);
   Status status = url.ok() ? Worker::check_target(*url, engine->engine->drivers()) : url.status();
   if (!status.ok()) return fail(error, NEBULA_E_ADDRESS, status.message()), nullptr;
+  if (apply_tls(known.tls, TlsSide::client, &*url, error) < 0) return nullptr;
   ChannelLimits limits;
   if (known.max_message != 0) limits.message_bytes_max = known.max_message;
   take_ms(known.keepalive_ms, &limits.session.keepalive.interval);

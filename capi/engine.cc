@@ -25,6 +25,7 @@ int32_t fail(nebula_error* error, const Status& status) {
   switch (status.code()) {
     case Code::invalid_argument:
     case Code::already_exists: return fail(error, NEBULA_E_ADDRESS, status.message());
+    case Code::unauthenticated: return fail(error, NEBULA_E_TLS, status.message());
     case Code::failed_precondition: return fail(error, NEBULA_E_STATE, status.message());
     default: return fail(error, NEBULA_E_SYSTEM, status.message());
   }

@@ -50,6 +50,7 @@ enum {
   NEBULA_E_BUSY = -5,       /* another thread polls this queue */
   NEBULA_E_NO_MEMORY = -6,
   NEBULA_E_ADDRESS = -7,    /* the address is malformed, taken, or not ours to use */
+  NEBULA_E_TLS = -8,        /* certificate, key or authorities cannot be used; the message names the file */
   NEBULA_E_VERSION = -9,    /* options hold fields that this engine does not know */
   NEBULA_E_SYSTEM = -10,    /* the system refused; nebula_error.system is the errno */
   NEBULA_E_FORKED = -11     /* a forked child must make an engine of its own */
@@ -124,6 +125,15 @@ typedef struct nebula_queue_options {
   uint32_t capacity;              /* undelivered events from which on new calls are refused; 0: 200,000 */
   uint32_t reserved;
 } nebula_queue_options;
+/* For tls:// addresses; docs/tls.md. Files are PEM, and read again when they have changed: new connections use the new
+   ones. In place of this struct the address may say it:
+   tls://host:port?cert=<certificate>&key=<key>&ca=<authorities>&name=<server_name> */
+typedef struct nebula_tls {
+  uint32_t size, flags;           /* flags: must be 0 */
+  const char *certificate, *key;  /* ours, with its intermediates; a server must have one. key NULL: in the same file */
+  const char *authorities;        /* who may vouch for the peer. NULL: the system's; on a server: no client is asked */
+  const char *server_name;        /* client: what the server's certificate must be for; NULL: the host of the address */
+} nebula_tls;
 typedef struct nebula_server_options {
   uint32_t size, max_message;     /* bytes of a request at most; 0: 4 MiB */
   uint32_t max_streams;           /* calls of one connection at a time; 0: 1,000 */
@@ -138,6 +148,7 @@ typedef struct nebula_server_options {
 typedef struct nebula_listen_options {
   uint32_t size, reserved;
   const char *announce;           /* names to announce, comma-separated; NULL: see nebula_server_listen */
+  const nebula_tls *tls;          /* of a tls:// address */
 } nebula_listen_options;
 typedef struct nebula_channel_options {
   uint32_t size, max_message;     /* bytes of a response at most; 0: 4 MiB */
@@ -145,6 +156,7 @@ typedef struct nebula_channel_options {
   uint32_t keepalive_timeout_ms;  /* the connection is lost if nothing comes within so long after; 0: 20 s */
   uint32_t keepalive_always;      /* 1: also without calls */
   uint32_t max_idle_ms;           /* without calls for so long, connections are closed until the next one; 0: 30 min */
+  const nebula_tls *tls;          /* of a tls:// address; with nebula: of instances at such, and only they are called */
 } nebula_channel_options;
 typedef struct nebula_call_info {
   uint32_t size;
@@ -183,8 +195,8 @@ NEBULA_API int32_t        nebula_run(nebula_queue *queue, nebula_handler handler
 NEBULA_API nebula_server *nebula_server_new(nebula_engine *engine, const nebula_server_options *options, nebula_error *error);
 /* path: "/service/method". shape: one of the four, and NEBULA_HOLD. tag: comes with each call of it. */
 NEBULA_API int32_t        nebula_server_method(nebula_server *server, const char *path, int32_t shape, uint64_t tag);
-/* tcp://host:port (0: any), unix:/path, mem:name. NULL: a Unix socket beside the registry's records, and
-   tcp://127.0.0.1:P with P the first free port from a hash of the first announced name on, in 20000-29999.
+/* tcp://host:port (0: any), tls://host:port, unix:/path, mem:name. NULL: a Unix socket beside the registry's records,
+   and tcp://127.0.0.1:P with P the first free port from a hash of the first announced name on, in 20000-29999.
    Announced is what options say; with address NULL and no names given, every service that has a method. */
 NEBULA_API int32_t        nebula_server_listen(nebula_server *server, const char *address, const nebula_listen_options *options, nebula_error *error);
 /* Binds, listens, announces; returns when every watcher on this host can see it. Calls arrive at queues[0]; count must
@@ -205,7 +217,8 @@ NEBULA_API void           nebula_server_free(nebula_server *server);
 
 /* ---- client ------------------------------------------------------------------------------------------------- */
 /* nebula://name (one service), nebula: (the first part of each method's path is the name), or a plain address:
-   tcp://host:port, unix:/path, mem:name. Connects when a call needs it, on the loop of that call's queue. */
+   tcp://host:port, tls://host:port, unix:/path, mem:name. Connects when a call needs it, on the loop of that call's
+   queue. */
 NEBULA_API nebula_channel *nebula_channel_new(nebula_engine *engine, const char *target, const nebula_channel_options *options, nebula_error *error);
 /* A number for nebula_call_start; 0 if path is not "/service/method" or shape is none. Valid as long as the channel;
    the same path and shape give the same number. */

@@ -172,7 +172,10 @@ int32_t nebula_server_listen(nebula_server* server, const char* address, const n
     const DriverTable<Transport>& transports = server->engine->engine->drivers().transports;
     if (!transports.knows(url->scheme))
       return fail(error, invalid_argument("listen: unknown scheme in \"" + std::string(address) + "\"; known: " + transports.usages()));
+    if (int32_t code = apply_tls(known.tls, TlsSide::server, &*url, error); code < 0) return code;
     listening.address = std::move(*url);
+  } else if (known.tls != nullptr) {
+    return fail(error, NEBULA_E_ARGUMENT, "listen: TLS needs an address, tls://host:port");
   }
   server->listenings.push_back(std::move(listening));
   return NEBULA_OK;

@@ -103,29 +103,32 @@ Result<Registry*> Worker::registry() {
   return registry_.get();
 }
 
-Result<std::unique_ptr<Channel>> Worker::open_named(std::string service, ChannelLimits limits) {
+Result<std::unique_ptr<Channel>> Worker::open_named(ChannelName name, ChannelLimits limits) {
   TRY(Registry * registry, this->registry());
   TRY(std::unique_ptr<Balancer> balancer, engine_.drivers().balancers.open(*Url::parse("round_robin:"), env()));
-  ChannelName name{service, service};
   return std::make_unique<Channel>(env(), *registry, std::move(name), std::move(balancer), limits);
 }
 
 Result<std::unique_ptr<Service>> Worker::open_channel(const Url& target, ChannelLimits limits) {
+  Url plain = target;
+  std::optional<TlsOptions> tls;
+  if (is_name(target) || target.scheme == "tls") tls = take_tls_options(plain);
   if (is_name(target)) {
     if (!target.host.empty()) {
-      TRY(std::unique_ptr<Channel> channel, open_named(target.host, limits));
+      TRY(std::unique_ptr<Channel> channel, open_named({target.host, target.host, tls}, limits));
       return std::unique_ptr<Service>(std::move(channel));
     }
     return std::unique_ptr<Service>(std::make_unique<Channels>(
-        [this, limits](std::string service) { return open_named(std::move(service), limits); }));
+        [this, tls, limits](std::string service) { return open_named({service, service, tls}, limits); }));
   }
   Url list;
   list.scheme = "static";
-  list.path = target.text();
+  list.path = plain.text();
   TRY(std::unique_ptr<Registry> registry, engine_.drivers().registries.open(list, env()));
   TRY(std::unique_ptr<Balancer> balancer, engine_.drivers().balancers.open(*Url::parse("round_robin:"), env()));
-  ChannelName name{target.text(), "localhost"};
-  if (!target.host.empty()) name.authority = target.host + (target.port ? ":" + std::to_string(*target.port) : "");
+  ChannelName name{plain.text(), "localhost", tls};
+  if (!plain.host.empty()) name.authority = plain.host + (plain.port ? ":" + std::to_string(*plain.port) : "");
+  if (tls && !tls->server_name.empty()) name.authority = tls->server_name;
   std::unique_ptr<Channel> channel =
       std::make_unique<Channel>(env(), *registry, std::move(name), std::move(balancer), limits);
   return std::unique_ptr<Service>(std::make_unique<DirectChannel>(std::move(registry), std::move(channel)));

@@ -57,7 +57,8 @@ class Worker {
   Env env() { return network_.env(); }
   Result<Registry*> registry();  // opened on first use
 
-  // nebula://name, nebula: (a channel to every name), or a transport's address.
+  // nebula://name, nebula: (a channel to every name), or a transport's address. A name may have options of TLS
+  // (transport/tls_options.h): for its instances at tls:// addresses, and no others are called then.
   Result<std::unique_ptr<Service>> open_channel(const Url& target, ChannelLimits limits);
 
   // Whether open_channel can know what to do with it; asked before there is a loop.
@@ -65,7 +66,7 @@ class Worker {
 
  private:
   Worker(Engine& engine, std::unique_ptr<UvLoop> loop);
-  Result<std::unique_ptr<Channel>> open_named(std::string service, ChannelLimits limits);
+  Result<std::unique_ptr<Channel>> open_named(ChannelName name, ChannelLimits limits);
 
   Engine& engine_;
   std::unique_ptr<UvLoop> loop_;

@@ -213,10 +213,10 @@ void ClientCall::repeat(Ending why) {
   again(std::move(request_), std::move(reply_), std::move(why));
 }
 
-Metadata head_of(Loop& loop, std::string_view authority, const Request& request) {
+Metadata head_of(Loop& loop, bool is_encrypted, std::string_view authority, const Request& request) {
   Metadata head;
   head.add(":method", "POST");
-  head.add(":scheme", "http");
+  head.add(":scheme", is_encrypted ? "https" : "http");
   head.add(":path", request.method->path);
   head.add(":authority", authority);
   head.add("te", "trailers");
@@ -232,7 +232,7 @@ Metadata head_of(Loop& loop, std::string_view authority, const Request& request)
 
 Status start_client_call(Loop& loop, Session& session, std::string_view authority, size_t message_bytes_max,
                          Request& request, Reply& reply, Again* again) {
-  Metadata head = head_of(loop, authority, request);
+  Metadata head = head_of(loop, session.peer().is_encrypted, authority, request);
   if (size_t most = session.metadata_bytes_max(); head.list_size() > most) {
     Response refusal;
     refusal.status = resource_exhausted("metadata of " + std::to_string(head.list_size()) + " bytes is over the " +

@@ -13,6 +13,7 @@ Channel::Channel(const Env& env, Registry& registry, ChannelName name, std::uniq
       registry_(registry),
       service_(std::move(name.service)),
       authority_(std::move(name.authority)),
+      tls_(std::move(name.tls)),
       balancer_(std::move(balancer)),
       limits_(limits) {}
 
@@ -90,7 +91,8 @@ void Channel::on_snapshot(Snapshot snapshot) {
   look_timer_.reset();
   trouble_ = snapshot.trouble;
   similar_ = std::move(snapshot.similar);
-  const EndpointList& endpoints = *snapshot.endpoints;
+  EndpointList endpoints = *snapshot.endpoints;
+  for (Endpoint& each : endpoints) each.urls = trusted_urls(std::move(each.urls), tls_);
   NEBULA_LOG(env_.log, debug, "\"" + service_ + "\" has " + std::to_string(endpoints.size()) + " instances");
 
   std::vector<std::unique_ptr<Node>> before = std::move(nodes_);

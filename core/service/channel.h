@@ -6,12 +6,14 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/limits.h"
 #include "rpc/service.h"
 #include "service/node.h"
+#include "transport/tls_options.h"
 
 namespace nebula {
 
@@ -24,6 +26,7 @@ struct ChannelLimits {
 struct ChannelName {
   std::string service;    // asked of the registry, and said in errors
   std::string authority;  // the :authority of its requests
+  std::optional<TlsOptions> tls = {};  // for its tls: addresses; given, no other address is used
 };
 
 class Channel final : public Service, public NodeEvents {
@@ -60,6 +63,7 @@ class Channel final : public Service, public NodeEvents {
   Registry& registry_;
   const std::string service_;
   const std::string authority_;
+  const std::optional<TlsOptions> tls_;
   std::unique_ptr<Balancer> balancer_;
   ChannelLimits limits_;
 

@@ -1,7 +1,7 @@
 // tests/tsan/capi_tsan.cc - the C ABI across threads, as a plain program for ThreadSanitizer.
 //
-// One thread polls a server's queue, another answers its calls, several call over tcp: and mem: from queues of their
-// own, one cancels what others have started. Bounded in count; returns 0 if every call ended once.
+// One thread polls a server's queue, another answers its calls, several call over tcp:, tls: and mem: from queues of
+// their own, one cancels what others have started. Bounded in count; returns 0 if every call ended once.
 #include <atomic>
 #include <condition_variable>
 #include <cstdio>
@@ -12,11 +12,12 @@
 #include <thread>
 #include <vector>
 
+#include "kit/certs.h"
 #include "nebula.h"
 
 namespace {
 
-constexpr int clients = 3;
+constexpr int clients = 5;
 constexpr int calls_each = 2000;
 constexpr int in_flight = 32;
 
@@ -103,9 +104,15 @@ int main() {
   nebula_queue* queue = nebula_queue_new(engine, nullptr, nullptr);
   nebula_server* server = nebula_server_new(engine, nullptr, nullptr);
   expect(nebula_server_method(server, "/test.Desk/Ask", NEBULA_UNARY, 1) == 0, "method");
-  nebula_listen_options listen{sizeof listen, 0, "test.Desk"};
+  nebula_listen_options listen{};
+  listen.size = sizeof listen;
+  listen.announce = "test.Desk";
   expect(nebula_server_listen(server, "tcp://127.0.0.1:0", &listen, nullptr) == 0, "listen");
   expect(nebula_server_listen(server, "mem:desk", nullptr, nullptr) == 0, "listen");
+  nebula::kit::Folder folder;
+  nebula::kit::Pair509 pair = nebula::kit::self_signed();
+  std::string files = folder.write("pair.pem", pair.certificate + pair.key);
+  expect(nebula_server_listen(server, ("tls://127.0.0.1:0?cert=" + files).c_str(), nullptr, nullptr) == 0, "listen");
 
   Desk desk;
   std::thread poller(serve, queue, &desk);
@@ -121,9 +128,13 @@ int main() {
       std::this_thread::yield();
     }
   });
+  char urls[256];
+  nebula_server_urls(server, urls, sizeof urls);
+  std::string encrypted = std::string(std::strstr(urls, "tls:")) + "?ca=" + files;
   std::vector<std::thread> callers;
-  for (int i = 0; i < clients; i++)
-    callers.emplace_back(call_many, engine, i == 0 ? "nebula://test.Desk" : i == 1 ? "nebula:" : "mem:desk", &victim);
+  for (const std::string& target : {std::string("nebula://test.Desk"), std::string("nebula:"), std::string("mem:desk"),
+                                    encrypted, encrypted})
+    callers.emplace_back(call_many, engine, target, &victim);
   for (std::thread& caller : callers) caller.join();
   over = true;
   canceller.join();
