@@ -23,6 +23,7 @@ from nebula.errors import Code, EngineError, Error
 from nebula.metadata import Metadata
 from nebula.running import run
 from nebula.server import Server, Service, serve
+from nebula.tls import TLS
 
 CANCELLED = Code.CANCELLED
 UNKNOWN = Code.UNKNOWN
@@ -55,6 +56,7 @@ __all__ = [
     "Server",
     "Service",
     "ServiceClient",
+    "TLS",
     "connect",
     "run",
     "serve",

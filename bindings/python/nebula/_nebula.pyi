@@ -28,6 +28,7 @@ E_CLOSED: int
 E_BUSY: int
 E_NO_MEMORY: int
 E_ADDRESS: int
+E_TLS: int
 E_VERSION: int
 E_SYSTEM: int
 E_FORKED: int
@@ -45,6 +46,9 @@ IDEMPOTENT: int
 JSON: int
 PROTO: int
 QUEUE_INLINE: int
+
+# certificate, key, authorities, server_name
+Tls = tuple[Optional[str], ...]
 
 class EngineError(RuntimeError):
     code: int
@@ -72,7 +76,7 @@ class Server:
         max_age_grace_ms: int = 0,
     ) -> None: ...
     def method(self, path: str, tag: int) -> None: ...
-    def listen(self, address: Optional[str], announce: Optional[str]) -> None: ...
+    def listen(self, address: Optional[str], announce: Optional[str], tls: Optional[Tls] = None) -> None: ...
     def start(self, queue: Queue) -> None: ...
     def urls(self) -> str: ...
     def health(self, service: str, status: int) -> None: ...
@@ -81,7 +85,14 @@ class Server:
 
 class Channel:
     def __init__(
-        self, engine: Engine, target: str, max_message: int = 0, *, keepalive_ms: int = 0, max_idle_ms: int = 0
+        self,
+        engine: Engine,
+        target: str,
+        max_message: int = 0,
+        tls: Optional[Tls] = None,
+        *,
+        keepalive_ms: int = 0,
+        max_idle_ms: int = 0,
     ) -> None: ...
     def method(self, path: str) -> int: ...
     def close(self) -> None: ...

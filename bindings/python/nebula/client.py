@@ -17,6 +17,7 @@ from typing import Any, Callable, NamedTuple, Optional
 from nebula import _nebula, codec, engine
 from nebula.errors import Code, Error
 from nebula.metadata import Metadata, MetadataLike, pack, unpack
+from nebula.tls import TLS
 
 # A service's name: what the engine's registries accept.
 NAME = re.compile(r"(?!\.)[A-Za-z0-9_.-]{1,200}")
@@ -62,6 +63,7 @@ class Channel:
         keepalive: float = 0,
         max_idle: float = 0,
         mode: Optional[str] = None,
+        tls: Optional[TLS] = None,
     ) -> None:
         """See nebula.connect, which is the way to make one."""
         self._serial = next(_serials)
@@ -71,6 +73,7 @@ class Channel:
             "keepalive_ms": engine.milliseconds("keepalive", keepalive),
             "max_idle_ms": engine.milliseconds("max_idle", max_idle),
         }
+        self._tls = tls
         self._mode = _checked_mode(mode)
         self._closed = False
 
@@ -175,7 +178,7 @@ class Channel:
     def _link(self, port: engine.Port) -> engine.Link:
         if self._closed:
             raise RuntimeError("the channel is closed")
-        return port.link(self._serial, self._target, self._options)
+        return port.link(self._serial, self._target, self._options, self._tls)
 
     def _request(
         self,
@@ -309,15 +312,19 @@ def connect(
     keepalive: float = 0,
     max_idle: float = 0,
     mode: Optional[str] = None,
+    tls: Optional[TLS] = None,
 ) -> Channel:
-    """A channel to an address or a name: tcp://host:port, unix:/path, nebula://name, or nebula: for all names.
+    """A channel to an address or a name: tcp://host:port, tls://host:port, unix:/path, nebula://name, or nebula: for
+    all names.
 
     No connection is made before the first call. max_message: bytes of an answer at most, 0 is 4 MiB. keepalive: seconds
     of silence after which a server is pinged while calls run, at least 10, 0 is never; it is given up if nothing comes
     within 20 s. max_idle: seconds without a call after which connections are closed until the next, 0 is 30 minutes.
-    mode: "sync" or "aio", None finds out. Raises ValueError or nebula.EngineError if an argument is malformed.
+    mode: "sync" or "aio", None finds out. tls: for tls:// addresses, which are verified without it too, by the system's
+    authorities; given with a name, the instances are called at their tls:// addresses alone. Raises ValueError or
+    nebula.EngineError if an argument is malformed or a file of `tls` cannot be used.
     """
-    channel = Channel(target, max_message=max_message, keepalive=keepalive, max_idle=max_idle, mode=mode)
+    channel = Channel(target, max_message=max_message, keepalive=keepalive, max_idle=max_idle, mode=mode, tls=tls)
     # The engine is the judge of targets; asking it needs a port, and this thread's will be needed anyway.
     try:
         port: engine.Port = engine.loop_port(asyncio.get_running_loop())

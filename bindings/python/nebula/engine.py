@@ -21,6 +21,7 @@ from nebula import _nebula
 
 if TYPE_CHECKING:
     from nebula._nebula import Event  # only in the stub
+    from nebula.tls import TLS
 
 log = logging.getLogger("nebula")
 
@@ -85,11 +86,12 @@ class Port:
         with _lock:
             _ports.add(self)
 
-    def link(self, serial: int, target: str, options: dict[str, int]) -> Link:
+    def link(self, serial: int, target: str, options: dict[str, int], tls: Optional[TLS] = None) -> Link:
         """The link of a channel, made when it is first used here."""
         link = self.links.get(serial)
         if link is None:
-            link = self.links[serial] = Link(_nebula.Channel(self.engine, target, **options))
+            texts = tls._texts() if tls else None
+            link = self.links[serial] = Link(_nebula.Channel(self.engine, target, tls=texts, **options))
         return link
 
     def start(

@@ -11,6 +11,7 @@ from types import FrameType
 from typing import Optional, Union
 
 from nebula.server import Server, Service, serve
+from nebula.tls import TLS
 
 
 def run(
@@ -20,6 +21,7 @@ def run(
     workers: Optional[int] = None,
     max_message: int = 0,
     drain_timeout: float = 10.0,
+    tls: Optional[TLS] = None,
 ) -> None:
     """Serves until SIGINT or SIGTERM. Then withdraws, lets running calls end, and returns; a second signal ends the
     process at once. Only the main thread hears signals.
@@ -35,6 +37,7 @@ def run(
                 workers=workers,
                 max_message=max_message,
                 drain_timeout=drain_timeout,
+                tls=tls,
             ),
             announced=address is None and not any(isinstance(text, str) for text in services),
         )

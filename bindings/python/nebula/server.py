@@ -19,6 +19,7 @@ from nebula import _nebula, client, codec, engine
 from nebula.context import Context
 from nebula.errors import Code, Error
 from nebula.method import Arguments, BadReply, Method, make_method
+from nebula.tls import TLS
 from nebula.workers import Workers
 
 log = logging.getLogger("nebula")
@@ -90,9 +91,10 @@ class Service:
         *,
         announce: Union[str, Iterable[str], None] = None,
         workers: Optional[int] = None,
+        tls: Optional[TLS] = None,
     ) -> None:
         """Serves until it is cancelled, then drains. Arguments as for nebula.serve."""
-        async with serve(self, address=address, announce=announce, workers=workers):
+        async with serve(self, address=address, announce=announce, workers=workers, tls=tls):
             await asyncio.Event().wait()
 
     def run(
@@ -101,11 +103,12 @@ class Service:
         *,
         announce: Union[str, Iterable[str], None] = None,
         workers: Optional[int] = None,
+        tls: Optional[TLS] = None,
     ) -> None:
         """Serves until SIGINT or SIGTERM, as nebula.run does."""
         from nebula.running import run
 
-        run(self, address=address, announce=announce, workers=workers)
+        run(self, address=address, announce=announce, workers=workers, tls=tls)
 
     def __repr__(self) -> str:
         return f"<nebula.Service {self.name}: {', '.join(self.methods) or 'no methods'}>"
@@ -122,6 +125,7 @@ class Server:
         workers: Optional[int],
         options: dict[str, int],
         drain_timeout: float,
+        tls: Optional[TLS],
     ) -> None:
         self._services = services
         self._addresses = addresses
@@ -129,6 +133,7 @@ class Server:
         self._workers = Workers(workers)
         self._options = options  # of _nebula.Server
         self._drain_timeout = drain_timeout
+        self._tls = tls
         self._methods: dict[int, Method] = {}  # by tag
         self._running: dict[int, Context] = {}  # by call
         self._native: Optional[_nebula.Server] = None
@@ -148,7 +153,8 @@ class Server:
     async def start(self) -> None:
         """Listens and announces; every watcher on this host can see it then.
 
-        Raises OSError or nebula.EngineError if an address or the registry cannot be used, RuntimeError the second time.
+        Raises OSError or nebula.EngineError if an address, a file of `tls` or the registry cannot be used, RuntimeError
+        the second time.
         """
         if self._port is not None:
             raise RuntimeError("a server is started once")
@@ -163,7 +169,8 @@ class Server:
                     self._methods[tag] = method
                     port.servers[tag] = self
             for address in self._addresses:
-                native.listen(address, self._announce)
+                is_tls = address is not None and address.startswith("tls:")
+                native.listen(address, self._announce, self._tls._texts() if self._tls and is_tls else None)
             native.start(port.queue)
         except BaseException:
             self.close()
@@ -329,17 +336,18 @@ def serve(
     max_age: float = 0,
     max_age_grace: float = 0,
     drain_timeout: float = 10.0,
+    tls: Optional[TLS] = None,
 ) -> Server:
     """Services on the running event loop, for `async with`; leaving the block drains.
 
     >>> async with nebula.serve(app) as server:
     ...     print(server.urls)
 
-    services: one or more; a string among them is an address. address: tcp://host:port (0: any port), unix:/path,
-    mem:name, or several; None: a Unix socket and a port of 127.0.0.1 that are found through the registry. announce:
-    names to register; None: those of the services if no address is given, else none. workers: threads for `def`
-    handlers, None is 4 more than there are processors, at most 32. max_message: bytes of a request at most, 0 is 4 MiB.
-    drain_timeout: seconds that running calls get at the end.
+    services: one or more; a string among them is an address. address: tcp://host:port (0: any port), tls://host:port,
+    unix:/path, mem:name, or several; None: a Unix socket and a port of 127.0.0.1 that are found through the registry.
+    announce: names to register; None: those of the services if no address is given, else none. workers: threads for
+    `def` handlers, None is 4 more than there are processors, at most 32. max_message: bytes of a request at most, 0 is
+    4 MiB. drain_timeout: seconds that running calls get at the end. tls: certificate and key of the tls:// addresses.
 
     The life of a connection, in seconds. keepalive: after so long a silence a client is pinged, 0 is two hours.
     min_ping: clients' own pings must be so far apart, 0 is five minutes, and two hours without calls. max_idle,
@@ -353,6 +361,8 @@ def serve(
         raise ValueError("there is no method to serve: decorate one with @app.rpc")
     if len({service.name for service in served}) < len(served):
         raise ValueError("two of the services have the same name")
+    if tls is not None and not any(text.startswith("tls:") for text in addresses if text is not None):
+        raise ValueError('tls is for addresses that begin with tls://, as address="tls://0.0.0.0:7443"')
     names = announce if announce is None or isinstance(announce, str) else ",".join(announce)
     options = {
         "max_message": max_message,
@@ -362,7 +372,7 @@ def serve(
         "max_age_ms": engine.milliseconds("max_age", max_age),
         "max_age_grace_ms": engine.milliseconds("max_age_grace", max_age_grace),
     }
-    return Server(served, addresses or [None], names, workers, options, drain_timeout)
+    return Server(served, addresses or [None], names, workers, options, drain_timeout, tls)
 
 
 def _begin(coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

@@ -7,6 +7,7 @@
 #include <pybind11/stl.h>
 #include <unistd.h>
 
+#include <array>
 #include <cstddef>
 #include <memory>
 #include <optional>
@@ -67,7 +68,21 @@ std::shared_ptr<T> own(T* raw, void (*release)(T*), std::shared_ptr<void> below)
           }};
 }
 
+using TlsTexts = std::optional<std::array<std::optional<std::string>, 4>>;
+
 const char* text_or_null(const std::optional<std::string>& text) { return text ? text->c_str() : nullptr; }
+
+// nebula_tls, which points into `texts`.
+nebula_tls tls_of(const TlsTexts& texts) {
+  nebula_tls tls{};
+  tls.size = sizeof tls;
+  if (!texts) return tls;
+  tls.certificate = text_or_null((*texts)[0]);
+  tls.key = text_or_null((*texts)[1]);
+  tls.authorities = text_or_null((*texts)[2]);
+  tls.server_name = text_or_null((*texts)[3]);
+  return tls;
+}
 
 struct Engine {
   std::shared_ptr<nebula_engine> handle;
@@ -145,10 +160,13 @@ struct Server {
     check(nebula_server_method(get(), path.c_str(), NEBULA_UNARY, tag));
   }
 
-  void listen(const std::optional<std::string>& address, const std::optional<std::string>& announce) {
+  void listen(const std::optional<std::string>& address, const std::optional<std::string>& announce,
+              const TlsTexts& texts) {
+    nebula_tls tls = tls_of(texts);
     nebula_listen_options options{};
     options.size = sizeof options;
     options.announce = text_or_null(announce);
+    options.tls = texts ? &tls : nullptr;
     nebula_error error{};
     if (nebula_server_listen(get(), text_or_null(address), &options, &error) < 0) raise(error);
   }
@@ -187,13 +205,15 @@ struct Server {
 struct Channel {
   std::shared_ptr<nebula_channel> handle;
 
-  Channel(const Engine& engine, const std::string& target, uint32_t max_message, uint32_t keepalive_ms,
-          uint32_t max_idle_ms) {
+  Channel(const Engine& engine, const std::string& target, uint32_t max_message, const TlsTexts& texts,
+          uint32_t keepalive_ms, uint32_t max_idle_ms) {
+    nebula_tls tls = tls_of(texts);
     nebula_channel_options options{};
     options.size = sizeof options;
     options.max_message = max_message;
     options.keepalive_ms = keepalive_ms;
     options.max_idle_ms = max_idle_ms;
+    options.tls = texts ? &tls : nullptr;
     nebula_error error{};
     nebula_channel* raw = nebula_channel_new(engine.get().get(), target.c_str(), &options, &error);
     if (!raw) raise(error);
@@ -391,7 +411,8 @@ void add_constants(py::module_& module) {
       CONSTANT(FAILED_PRECONDITION), CONSTANT(ABORTED), CONSTANT(OUT_OF_RANGE), CONSTANT(UNIMPLEMENTED),
       CONSTANT(INTERNAL), CONSTANT(UNAVAILABLE), CONSTANT(DATA_LOSS), CONSTANT(UNAUTHENTICATED);
   CONSTANT(E_ARGUMENT), CONSTANT(E_STALE), CONSTANT(E_STATE), CONSTANT(E_CLOSED), CONSTANT(E_BUSY),
-      CONSTANT(E_NO_MEMORY), CONSTANT(E_ADDRESS), CONSTANT(E_VERSION), CONSTANT(E_SYSTEM), CONSTANT(E_FORKED);
+      CONSTANT(E_NO_MEMORY), CONSTANT(E_ADDRESS), CONSTANT(E_TLS), CONSTANT(E_VERSION), CONSTANT(E_SYSTEM),
+      CONSTANT(E_FORKED);
   CONSTANT(UNARY);
   CONSTANT(EV_CALL), CONSTANT(EV_HEADERS), CONSTANT(EV_FINISHED), CONSTANT(EV_CANCELLED), CONSTANT(EV_DRAINED),
       CONSTANT(EV_WAKE);
@@ -424,16 +445,16 @@ PYBIND11_MODULE(_nebula, module) {
            py::arg("max_message") = 0, py::kw_only(), py::arg("keepalive_ms") = 0, py::arg("min_ping_ms") = 0,
            py::arg("max_idle_ms") = 0, py::arg("max_age_ms") = 0, py::arg("max_age_grace_ms") = 0)
       .def("method", &Server::method)
-      .def("listen", &Server::listen)
+      .def("listen", &Server::listen, py::arg("address"), py::arg("announce"), py::arg("tls") = py::none())
       .def("start", &Server::start)
       .def("urls", &Server::urls)
       .def("health", &Server::health)
       .def("drain", &Server::drain)
       .def("close", &Server::close);
   py::class_<Channel>(module, "Channel")
-      .def(py::init<const Engine&, const std::string&, uint32_t, uint32_t, uint32_t>(), py::arg("engine"),
-           py::arg("target"), py::arg("max_message") = 0, py::kw_only(), py::arg("keepalive_ms") = 0,
-           py::arg("max_idle_ms") = 0)
+      .def(py::init<const Engine&, const std::string&, uint32_t, const TlsTexts&, uint32_t, uint32_t>(),
+           py::arg("engine"), py::arg("target"), py::arg("max_message") = 0, py::arg("tls") = py::none(), py::kw_only(),
+           py::arg("keepalive_ms") = 0, py::arg("max_idle_ms") = 0)
       .def("method", &Channel::method)
       .def("close", &Channel::close);
 
