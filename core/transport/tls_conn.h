@@ -33,6 +33,9 @@ class TlsConn final : public Conn, private ConnEvents {
   void write(Bytes data) override;
   size_t unsent() const override;
   void pause(bool on) override;
+  void limit_unacknowledged(Duration time) override {
+    if (inner_ != nullptr) inner_->limit_unacknowledged(time);
+  }
   const Peer& peer() const override { return peer_; }
 
  private:
