@@ -45,7 +45,7 @@ static world serve(const char *address, const nebula_tls *tls, const char *annou
 
 static void call(world *w, const char *target, const nebula_tls *tls) {
   nebula_error error = {0};
-  nebula_channel_options options = {sizeof options, 0, tls};
+  nebula_channel_options options = {.size = sizeof options, .tls = tls};
   nebula_channel_free(w->channel);
   w->channel = nebula_channel_new(w->engine, target, &options, &error);
   cr_assert_not_null(w->channel, "%s", error.message);
@@ -137,7 +137,7 @@ Test(tls, what_cannot_work_is_said_at_once) {
   nebula_server *server = nebula_server_new(engine, NULL, &error);
   nebula_tls tls = {sizeof tls, 0, f.none, f.key, NULL, NULL};
   nebula_listen_options listen = {sizeof listen, 0, NULL, &tls};
-  nebula_channel_options channel = {sizeof channel, 0, &tls};
+  nebula_channel_options channel = {.size = sizeof channel, .tls = &tls};
 
   cr_assert_eq(nebula_server_listen(server, "tls://127.0.0.1:0", &listen, &error), NEBULA_E_TLS);
   cr_assert_not_null(strstr(error.message, f.none), "%s", error.message);
