@@ -3,6 +3,7 @@ PYTHON     := $(firstword $(wildcard /usr/bin/python3) python3)
 PREFIX     ?= /usr/local
 SEEDS      ?= 2000
 SEED_START ?= 1
+TIME       ?= 60
 ONLY       ?=
 AGAINST    ?= nebula
 VENV       := build/venv
@@ -11,6 +12,8 @@ NEBULA_PY   = $(shell find CMakeLists.txt core capi proto bindings/python -not -
 
 CMAKE_release := -DCMAKE_BUILD_TYPE=RelWithDebInfo
 CMAKE_asan    := -DCMAKE_BUILD_TYPE=Debug -DNEBULA_SANITIZE=address,undefined
+CMAKE_fuzz    := -DCMAKE_BUILD_TYPE=RelWithDebInfo -DNEBULA_SANITIZE=fuzzer-no-link,address,undefined \
+                 -DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILER=clang++
 CMAKE_tsan    := -DCMAKE_BUILD_TYPE=RelWithDebInfo -DNEBULA_SANITIZE=thread
 
 # The binding compiles the engine once more, with the same flags in another folder: for ccache that is the same, as long
@@ -19,7 +22,7 @@ export CCACHE_NOHASHDIR := 1
 export CC := $(if $(filter default,$(origin CC)),cc,$(CC))
 export CXX := $(if $(filter default,$(origin CXX)),c++,$(CXX))
 
-.PHONY: help setup demo build test bench sim attack planted install clean examples asan tsan python
+.PHONY: help setup demo build test bench sim attack planted fuzz install clean examples asan tsan clang fuzzers python
 .DELETE_ON_ERROR:
 
 help: ## what can be done here
@@ -35,7 +38,7 @@ demo: examples python ## a Python and a C service call each other by name: watch
 build: build/release/build.ninja ## the engine, the examples, the benchmarks, the simulation
 	@cmake --build build/release
 
-test: setup ## every test there is; ONLY="layers docs unit capi tsan sim attack exports python interop" for some
+test: setup ## every test there is; ONLY="layers docs unit capi tsan sim attack fuzz exports python interop" for some
 	@$(PYTHON) tests/run.py $(ONLY)
 
 bench: build ## the benchmarks, one number per line
@@ -48,6 +51,10 @@ sim: build/release/build.ninja ## the simulation; SEEDS=2000 SEED_START=1
 attack: build/release/build.ninja ## attack a server with all that is known; AGAINST=nghttpd to compare
 	@cmake --build build/release --target attack_server
 	@$(PYTHON) tests/attack/attack.py --against $(AGAINST)
+
+fuzz: setup ## all fuzzers, each for TIME=60 seconds; what they find lies in build/fuzz/found
+	@$(MAKE) --no-print-directory fuzzers
+	@$(PYTHON) tests/fuzz/run.py --seconds $(TIME)
 
 planted: setup ## plant each bug of tests/sim/planted and see that the tests find it
 	@$(PYTHON) scripts/planted.py
@@ -65,6 +72,12 @@ build/%/build.ninja: | setup
 
 examples: build/release/build.ninja
 	@cmake --build build/release --target nebula examples
+
+build/fuzz/build.ninja: | clang
+clang: setup
+	@scripts/setup.sh fuzz
+fuzzers: build/fuzz/build.ninja
+	@cmake --build build/fuzz --target fuzzers
 
 asan tsan: %: build/%/build.ninja
 	@cmake --build build/$*

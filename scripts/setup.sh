@@ -15,6 +15,7 @@ packages='build-essential cmake ninja-build pkg-config ccache git
 case "${1:-}" in
   '') ;;
   checks) packages='clang-format clang-tidy' ;;
+  fuzz) packages='clang libclang-rt-14-dev' ;;
   *) sed -n '2,6s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac
 

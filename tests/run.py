@@ -2,7 +2,7 @@
 # tests/run.py - builds and runs every test of the repository, and counts.
 #
 # usage: tests/run.py [part...]     none: all of them
-# parts: layers docs unit capi tsan sim attack exports python interop
+# parts: layers docs unit capi tsan sim attack fuzz exports python interop
 #
 # One line per program: name, outcome, time; the full output of what failed. Criterion programs and pytest count each of
 # their tests, everything else counts as one. A build that fails, a program that crashes, hangs or runs no test at all,
@@ -186,6 +186,11 @@ def attack():
     run("attack", [sys.executable, "tests/attack/attack.py", "--short"])
 
 
+def fuzz():
+    """What the fuzzers have found before, and a few seconds of new inputs."""
+    run("fuzz", [sys.executable, "tests/fuzz/run.py", "--seconds", "10"])
+
+
 def exports():
     run("exports", [sys.executable, "tests/exports.py", ROOT / "build/release/libnebula.so"])
 
@@ -209,7 +214,7 @@ def interop():
 
 PARTS = {
     layers: [], docs: [], unit: ["asan"], capi: ["asan"], tsan: ["tsan"], sim: ["build", "asan"], attack: ["build"],
-    exports: ["build"], python: ["python"], interop: ["build", "python"],
+    fuzz: ["fuzzers"], exports: ["build"], python: ["python"], interop: ["build", "python"],
 }
 
 

@@ -95,6 +95,7 @@ Result<Url> Url::parse(std::string_view text) {
     rest.remove_prefix(2);
     size_t slash = rest.find('/');
     if (!parse_authority(rest.substr(0, slash), &url)) return bad(text, "the port must be a number from 0 to 65535");
+    if (url.host.find_first_of("[]") != std::string::npos) return bad(text, "brackets go around an IPv6 address alone");
     rest = slash == std::string_view::npos ? std::string_view() : rest.substr(slash);
   }
   url.path = rest;
@@ -118,6 +119,8 @@ std::string Url::text() const {
     bool is_v6 = host.find(':') != std::string::npos;
     out.append(is_v6 ? "//[" : "//").append(host).append(is_v6 ? "]" : "");
     if (port) out.append(":").append(std::to_string(*port));
+  } else if (path.starts_with("//")) {
+    out.append("//");  // no host, said outright: else the path's own slashes would announce one
   }
   out.append(path);
   char separator = '?';

@@ -35,8 +35,7 @@ struct Tally {
 }  // namespace
 
 AnnouncedServer::AnnouncedServer(const Env& env, Registry* registry, const Router& router, ServerLimits limits)
-    : env_(env),
-      registry_(registry),
+    : registry_(registry),
       id_(new_instance_id(env.random)),
       server_(env.loop, env.network, env.log, router, limits) {}
 

@@ -33,7 +33,6 @@ class AnnouncedServer {
   std::vector<Url> urls() const { return server_.urls(); }
 
  private:
-  Env env_;
   Registry* registry_;
   std::string id_;
   Server server_;

@@ -67,3 +67,16 @@ Test(url, quotes_what_it_cannot_read) {
     cr_assert_not(Url::parse(text).ok(), "%s", text);
   for (const char* text : {"a:?x=%", "a:?x=%1", "a:?x=%zz"}) cr_assert_not(Url::parse(text).ok(), "%s", text);
 }
+
+Test(url, is_written_as_what_it_will_be_read_as) {
+  for (const char* text : {"i:////(:", "x:////", "x://a:b:1/", "x://:1//p", "x:/p", "x:?&a=b", "x:?a=%3F%26"}) {
+    Result<Url> url = Url::parse(text);
+    cr_assert(url.ok(), "%s", text);
+    Result<Url> again = Url::parse(url->text());
+    cr_assert(again.ok() && *again == *url, "%s became %s", text, url->text().c_str());
+  }
+}
+
+Test(url, takes_brackets_around_an_address_alone) {
+  for (const char* text : {"x://[[a]", "x://a]:b:1", "x://a[b"}) cr_assert_not(Url::parse(text).ok(), "%s", text);
+}
