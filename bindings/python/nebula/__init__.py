@@ -19,10 +19,12 @@ NEBULA_LOG=debug|info|warn says what goes on.
 from nebula._nebula import version as _version
 from nebula.client import Channel, MethodClient, Reply, ServiceClient, connect, service
 from nebula.context import Context
-from nebula.errors import Code, EngineError, Error
+from nebula.deadline import detached
+from nebula.errors import Code, EngineError, Error, Fate, Fault
 from nebula.metadata import Metadata
 from nebula.running import run
 from nebula.server import Server, Service, serve
+from nebula.streams import AsyncStream, Stream
 from nebula.tls import TLS
 
 CANCELLED = Code.CANCELLED
@@ -45,19 +47,24 @@ UNAUTHENTICATED = Code.UNAUTHENTICATED
 __version__: str = _version()
 
 __all__ = [
+    "AsyncStream",
     "Channel",
     "Code",
     "Context",
     "EngineError",
     "Error",
+    "Fate",
+    "Fault",
     "Metadata",
     "MethodClient",
     "Reply",
     "Server",
     "Service",
     "ServiceClient",
+    "Stream",
     "TLS",
     "connect",
+    "detached",
     "run",
     "serve",
     "service",

@@ -21,6 +21,7 @@ INTERNAL: int
 UNAVAILABLE: int
 DATA_LOSS: int
 UNAUTHENTICATED: int
+FULL: int
 E_ARGUMENT: int
 E_STALE: int
 E_STATE: int
@@ -33,10 +34,26 @@ E_VERSION: int
 E_SYSTEM: int
 E_FORKED: int
 UNARY: int
+CLIENT_STREAM: int
+SERVER_STREAM: int
+BIDI: int
+HOLD: int
+FATE_UNSENT: int
+FATE_UNPROCESSED: int
+FATE_UNKNOWN: int
+FATE_PROCESSED: int
+FAULT_NONE: int
+FAULT_CALLER: int
+FAULT_NETWORK: int
+FAULT_CALLEE: int
+FAULT_OVERLOAD: int
 EV_CALL: int
 EV_HEADERS: int
+EV_MESSAGE: int
+EV_END: int
 EV_FINISHED: int
 EV_CANCELLED: int
+EV_WRITABLE: int
 EV_DRAINED: int
 EV_WAKE: int
 END: int
@@ -75,7 +92,7 @@ class Server:
         max_age_ms: int = 0,
         max_age_grace_ms: int = 0,
     ) -> None: ...
-    def method(self, path: str, tag: int) -> None: ...
+    def method(self, path: str, shape: int, tag: int) -> None: ...
     def listen(self, address: Optional[str], announce: Optional[str], tls: Optional[Tls] = None) -> None: ...
     def start(self, queue: Queue) -> None: ...
     def urls(self) -> str: ...
@@ -94,7 +111,7 @@ class Channel:
         keepalive_ms: int = 0,
         max_idle_ms: int = 0,
     ) -> None: ...
-    def method(self, path: str) -> int: ...
+    def method(self, path: str, shape: int) -> int: ...
     def close(self) -> None: ...
 
 # One event: kind, call, tag, flags, status, data, metadata, value.
@@ -115,6 +132,7 @@ def call_headers(call: int, metadata: Optional[bytes], /) -> int: ...
 def call_send(call: int, data: Optional[bytes], flags: int, /) -> int: ...
 def call_finish(call: int, status: int, message: Optional[bytes], metadata: Optional[bytes], /) -> int: ...
 def call_cancel(call: int, status: int, /) -> int: ...
+def call_consume(call: int, size: int, /) -> int: ...
 def call_describe(call: int) -> Optional[tuple[str, str]]: ...
 def version() -> str: ...
 def abi() -> int: ...

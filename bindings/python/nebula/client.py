@@ -2,6 +2,9 @@
 
 In plain code a call returns its result; where an asyncio loop runs in this thread it returns a coroutine to await.
 `mode="sync"` or `mode="aio"` says it outright.
+
+All four shapes of a call: `call` has one answer and `stream` many; the request is one message or, as an iterator, many.
+`open` is a stream of both, to be written to as one goes.
 """
 
 from __future__ import annotations
@@ -9,14 +12,14 @@ from __future__ import annotations
 import asyncio
 import functools
 import itertools
-import math
 import re
 from types import TracebackType
-from typing import Any, Callable, NamedTuple, Optional
+from typing import Any, Callable, NamedTuple, Optional, Union
 
-from nebula import _nebula, codec, engine
-from nebula.errors import Code, Error
+from nebula import _nebula, codec, deadline, engine
+from nebula.errors import Code
 from nebula.metadata import Metadata, MetadataLike, pack, unpack
+from nebula.streams import AsyncStream, Stream, failure_of, is_iterator, malformed
 from nebula.tls import TLS
 
 # A service's name: what the engine's registries accept.
@@ -37,9 +40,11 @@ class _Request(NamedTuple):
     """A call, ready to be sent."""
 
     path: str
-    data: bytes
+    shape: int
+    codec: codec.Codec
+    data: Optional[bytes]  # None: a stream of requests
+    messages: Any  # an iterator of them, if there is one
     flags: int
-    decode: Callable[[bytes], Any]  # the answer's bytes
     timeout_us: int
     metadata: Optional[bytes]
 
@@ -108,9 +113,12 @@ class Channel:
         """Calls "/service/method" and returns the answer; where an event loop runs, a coroutine of it.
 
         message: a dict (or None, for no fields) travels as JSON and so does the answer; a protobuf message is answered
-        by one; bytes are sent as they are and answered by bytes. Any other value travels as JSON.
+        by one; bytes are sent as they are and answered by bytes. Any other value travels as JSON. An iterator, async or
+        not (a list is none, `iter(list)` is one), is a stream of requests: of JSON values, of protobuf messages if
+        response is a class of them, of bytes if response is bytes. A thread or a task of its own draws from it.
         response: the message class of the answer, if the .proto file of a protobuf request does not tell.
-        timeout: seconds until DEADLINE_EXCEEDED; None waits for ever.
+        timeout: seconds until DEADLINE_EXCEEDED; None waits for ever. A call made by a handler has at most what the call
+        that it handles has left; see nebula.detached.
         metadata: a dict or pairs.
         wait_for_ready: wait for an instance, rather than fail with UNAVAILABLE when there is none.
         idempotent: being executed twice does no harm.
@@ -119,6 +127,46 @@ class Channel:
         """
         request = self._request(path, message, response, timeout, metadata, wait_for_ready, idempotent)
         return self._run_aio(request, _value) if self._is_aio(mode) else self._run_sync(request, _value)
+
+    def stream(
+        self,
+        path: str,
+        message: Any = None,
+        *,
+        response: Any = None,
+        timeout: Optional[float] = None,
+        metadata: Optional[MetadataLike] = None,
+        wait_for_ready: bool = False,
+        idempotent: bool = False,
+        mode: Optional[str] = None,
+    ) -> Any:
+        """Calls a method that answers with many messages: returns a nebula.Stream to iterate over, and where an event
+        loop runs a nebula.AsyncStream. Arguments as for `call`; timeout is for the whole of it.
+
+        >>> async for price in channel.stream("/shop/prices", {"item": "tea"}):
+        """
+        request = self._request(path, message, response, timeout, metadata, wait_for_ready, idempotent)
+        shape = _nebula.BIDI if request.data is None else _nebula.SERVER_STREAM
+        return self._open(request._replace(shape=shape), mode)
+
+    def open(
+        self,
+        path: str,
+        *,
+        response: Any = None,
+        timeout: Optional[float] = None,
+        metadata: Optional[MetadataLike] = None,
+        wait_for_ready: bool = False,
+        mode: Optional[str] = None,
+    ) -> Any:
+        """The same with nothing sent yet: messages are sent and received in any order, until both sides have ended.
+
+        >>> async with channel.open("/shop/chat") as chat:
+        ...     await chat.send("hello")
+        ...     print(await chat.receive())
+        """
+        request = self._request(path, iter(()), response, timeout, metadata, wait_for_ready, False)
+        return self._open(request._replace(shape=_nebula.BIDI, messages=None), mode)
 
     def exchange(
         self,
@@ -190,23 +238,37 @@ class Channel:
         wait_for_ready: bool,
         idempotent: bool,
     ) -> _Request:
-        data, flags, decode = _encoded(path, message, response)
-        if wait_for_ready:
-            flags |= _nebula.WAIT_FOR_READY
-        if idempotent:
-            flags |= _nebula.IDEMPOTENT
-        return _Request(path, data, flags, decode, _microseconds(timeout), pack(metadata))
+        flags = (_nebula.WAIT_FOR_READY if wait_for_ready else 0) | (_nebula.IDEMPOTENT if idempotent else 0)
+        timeout_us, block = deadline.microseconds(timeout), pack(metadata)
+        if is_iterator(message):
+            chosen = codec.codec_of(response)
+            flags |= chosen.flag
+            return _Request(path, _nebula.CLIENT_STREAM, chosen, None, message, flags, timeout_us, block)
+        data, chosen = _encoded(path, message, response)
+        flags |= chosen.flag | _nebula.END
+        return _Request(path, _nebula.UNARY, chosen, data, None, flags, timeout_us, block)
 
-    def _start(self, port: engine.Port, request: _Request, pending: engine.Pending) -> None:
-        method = self._link(port).method(request.path)
+    def _start(self, request: _Request, port: engine.Port, pending: engine.Pending) -> None:
+        method = self._link(port).method(request.path, request.shape)
         port.start(method, request.timeout_us, request.metadata, request.data, request.flags, pending)
 
+    def _open(self, request: _Request, mode: Optional[str]) -> Union[AsyncStream, Stream]:
+        request = request._replace(shape=request.shape | _nebula.HOLD, flags=request.flags | _nebula.WANT_HEADERS)
+        start = functools.partial(self._start, request)
+        cls = AsyncStream if self._is_aio(mode) else Stream
+        return cls(request.path, request.codec, start, request.messages)
+
     def _run_sync(self, request: _Request, outcome: Outcome) -> Any:
+        if request.data is None:
+            stream = self._open(request, "sync")
+            assert isinstance(stream, Stream)
+            with stream:
+                return outcome(request, stream._end())
         port = engine.thread_port()
         pending = engine.Pending()
-        self._start(port, request, pending)
+        self._start(request, port, pending)
         try:
-            port.wait(pending)
+            port.wait(lambda: pending.ended)
         finally:
             if not pending.ended:  # Ctrl-C
                 port.abandon(pending)
@@ -214,11 +276,16 @@ class Channel:
         return outcome(request, pending)
 
     async def _run_aio(self, request: _Request, outcome: Outcome) -> Any:
+        if request.data is None:
+            stream = self._open(request, "aio")
+            assert isinstance(stream, AsyncStream)
+            async with stream:
+                return outcome(request, await stream._end())
         loop = asyncio.get_running_loop()
         port = engine.loop_port(loop)
         ended: asyncio.Future[None] = loop.create_future()
         pending = engine.Pending(functools.partial(engine.settle, ended))
-        self._start(port, request, pending)
+        self._start(request, port, pending)
         port.flush_soon()
         try:
             await ended
@@ -289,17 +356,38 @@ class MethodClient:
 
         >>> clock.Now(NowRequest(), timeout=0.5, metadata={"tenant": "a"})
 
+        and for a method that takes a stream of requests, an iterator of them:
+
+        >>> shop.total(order.price for order in orders)
+
         Returns and raises as Channel.call does.
         """
-        service = self._service
-        options: dict[str, Any] = {"timeout": service._timeout, "mode": service._mode}
+        return self._run(self._service._channel.call, message, fields)
+
+    def stream(self, *message: Any, **fields: Any) -> Any:
+        """The same for a method that answers with many messages:
+
+        >>> async for price in shop.prices.stream(item="tea"):
+
+        Returns and raises as Channel.stream does.
+        """
+        return self._run(self._service._channel.stream, message, fields)
+
+    def open(self, **options: Any) -> Any:
+        """A stream both ways with nothing sent yet. Options, returns and raises as Channel.open does."""
+        return self._service._channel.open(self._path, **self._options(options))
+
+    def _run(self, verb: Callable[..., Any], message: tuple[Any, ...], fields: dict[str, Any]) -> Any:
         if not message:
-            return service._channel.call(self._path, fields, metadata=service._metadata, **options)
+            return verb(self._path, fields, **self._options({}))
         if len(message) > 1:
             raise TypeError(f"{self._path[1:].replace('/', '.')} takes one request, or its fields by name")
-        options.update(fields)
-        metadata = Metadata((*service._metadata, *Metadata.of(options.pop("metadata", None))))
-        return service._channel.call(self._path, message[0], metadata=metadata, **options)
+        return verb(self._path, message[0], **self._options(fields))
+
+    def _options(self, given: dict[str, Any]) -> dict[str, Any]:
+        service = self._service
+        metadata = Metadata((*service._metadata, *Metadata.of(given.pop("metadata", None))))
+        return {"timeout": service._timeout, "mode": service._mode, "metadata": metadata, **given}
 
     def __repr__(self) -> str:
         return f"<nebula method {self._path}>"
@@ -357,45 +445,37 @@ def _checked_mode(mode: Optional[str]) -> Optional[str]:
     return mode
 
 
-def _microseconds(timeout: Optional[float]) -> int:
-    """The engine's timeout. 0 is none there, so a timeout that has passed already is the shortest one."""
-    if timeout is None:
-        return 0
-    if math.isnan(timeout):
-        raise ValueError("timeout is not a number")
-    # A century is long enough, and infinity has no number of microseconds.
-    return max(1, int(min(timeout, 3.2e9) * 1e6))
-
-
-def _encoded(path: str, message: Any, response: Any) -> tuple[bytes, int, Callable[[bytes], Any]]:
-    """The request's bytes and flags, and how to read the answer."""
+def _encoded(path: str, message: Any, response: Any) -> tuple[bytes, codec.Codec]:
+    """The request's bytes, and how to read the answer."""
     if message is None:
         message = {}
-    if isinstance(message, dict) and response is None:
-        return codec.dumps(message), _nebula.JSON, codec.loads
     if isinstance(message, (bytes, bytearray, memoryview)):
-        if response is not None:
-            return bytes(message), 0, lambda data: codec.message_from_bytes(response, data)
-        return bytes(message), 0, lambda data: data
+        chosen = codec.codec_of(bytes if response is None else response)
+        return bytes(message), chosen._replace(flag=0)
     if codec.is_message_class(type(message)):
         answer = response if response is not None else codec.reply_class(message, path)
-        return message.SerializeToString(), _nebula.PROTO, lambda data: codec.message_from_bytes(answer, data)
+        return message.SerializeToString(), codec.codec_of(answer)
     if response is not None:
-        return codec.dumps(message), _nebula.JSON, lambda data: codec.message_from_json(response, data)
-    return codec.dumps(message), _nebula.JSON, codec.loads
+        return codec.dumps(message), codec.json_codec_of(response)
+    return codec.dumps(message), codec.JSON
+
+
+# How the engine begins its word on a unary call whose peer answered otherwise.
+_NOT_ONE_ANSWER = b"this method answers with one message"
 
 
 def _value(request: _Request, ended: engine.Pending) -> Any:
+    name = request.path[1:].replace("/", ".")
     if ended.status != 0:
-        text = (ended.data or b"").decode("utf-8", "replace")
-        raise Error(Code(ended.status), text, unpack(ended.trailers))
+        if ended.status == Code.UNIMPLEMENTED and (ended.data or b"").startswith(_NOT_ONE_ANSWER):
+            ended.data = f"{name} answers with a stream: iterate over {name}.stream(...)".encode()
+        raise failure_of(ended)
     try:
         if ended.data is None:
             raise codec.Malformed("there is no message")
-        return request.decode(ended.data)
+        return request.codec.decode(ended.data)
     except codec.Malformed as error:
-        name = request.path[1:].replace("/", ".")
-        raise Error(Code.INTERNAL, f"{name}: malformed answer: {error}", unpack(ended.trailers)) from None
+        raise malformed(name, error, ended.trailers) from None
 
 
 def _reply(request: _Request, ended: engine.Pending) -> Reply:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import json
-from typing import Any, Optional
+from typing import Any, Callable, NamedTuple, Optional
 
 from nebula import _nebula
 
@@ -100,6 +100,46 @@ def message_to_json(message: Any) -> bytes:
 
     # MessageToJson takes no separators, so by way of the dict.
     return dumps(json_format.MessageToDict(message))
+
+
+class Codec(NamedTuple):
+    """How the messages of a call are written and read, and the engine's flag for that."""
+
+    flag: int
+    encode: Callable[[Any], bytes]
+    decode: Callable[[bytes], Any]
+
+
+def _dumps_json(value: Any) -> bytes:
+    if is_message_class(type(value)):
+        raise TypeError("to send protobuf messages say response=<the message class of the answers>")
+    return dumps(value)
+
+
+def _serialized(message: Any) -> bytes:
+    if not is_message_class(type(message)):
+        raise TypeError(f"a protobuf message is needed, not a {type(message).__name__}")
+    return bytes(message.SerializeToString())
+
+
+JSON = Codec(_nebula.JSON, _dumps_json, loads)
+_RAW = Codec(0, bytes, bytes)
+
+
+def codec_of(response: Any) -> Codec:
+    """By what the answers are to be: None (JSON), bytes, or a protobuf message class, and the requests of the same kind."""
+    if response is None:
+        return JSON
+    if response is bytes:
+        return _RAW
+    if not is_message_class(response):
+        raise TypeError(f"response must be bytes or a protobuf message class, not {response!r}")
+    return Codec(_nebula.PROTO, _serialized, lambda data: message_from_bytes(response, data))
+
+
+def json_codec_of(response: Any) -> Codec:
+    """JSON on the wire, which is read as messages of a class."""
+    return Codec(_nebula.JSON, _dumps_json, lambda data: message_from_json(response, data))
 
 
 def reply_class(message: Any, path: str) -> Any:

@@ -11,6 +11,7 @@ from nebula.errors import Error
 from nebula.metadata import Metadata, MetadataLike, pack, unpack
 
 if TYPE_CHECKING:
+    from nebula.flow import Flow
     from nebula.server import Server
 
 
@@ -24,6 +25,7 @@ class Context:
         "_deadline",
         "_cancelled",
         "_task",
+        "_flow",
         "_trailers",
         "_has_headers",
         "_peer",
@@ -39,6 +41,7 @@ class Context:
         self._deadline = time.monotonic() + left_us / 1e6 if left_us else None
         self._cancelled = False
         self._task: Optional[asyncio.Task[None]] = None
+        self._flow: Optional[Flow] = None  # of a stream
         self._trailers: Optional[bytes] = None
         self._has_headers = False
         self._peer: Optional[str] = None
@@ -81,7 +84,7 @@ class Context:
         return self._cancelled
 
     def send_initial_metadata(self, metadata: MetadataLike) -> None:
-        """Sends metadata ahead of the answer. At most once, and before the handler returns.
+        """Sends metadata ahead of the answer. At most once, and before the handler returns or yields.
 
         Raises ValueError or TypeError for metadata that cannot be sent, RuntimeError the second time. Does nothing if
         the call is over.
@@ -94,7 +97,7 @@ class Context:
         self._server._submitted()
 
     def set_trailing_metadata(self, metadata: MetadataLike) -> None:
-        """Metadata to go after the answer or with the error. The last one set counts.
+        """Metadata to go after the answer, or the last of them, or with the error. The last one set counts.
 
         Raises ValueError or TypeError for metadata that cannot be sent.
         """

@@ -21,6 +21,7 @@ from nebula import _nebula
 
 if TYPE_CHECKING:
     from nebula._nebula import Event  # only in the stub
+    from nebula.flow import Flow
     from nebula.tls import TLS
 
 log = logging.getLogger("nebula")
@@ -38,22 +39,26 @@ class Calls(Protocol):
     def on_call(
         self, tag: int, call: int, flags: int, data: Optional[bytes], metadata: bytes, left_us: int
     ) -> None: ...
+    def on_stream(self, call: int, kind: int, flags: int, data: Optional[bytes]) -> None: ...
     def on_cancelled(self, call: int, status: int) -> None: ...
 
 
 class Pending:
-    """One call of ours that is under way. `done` runs when it has ended."""
+    """One call of ours that is under way. `done` runs when it has ended; `flow` has the messages of a stream."""
 
-    __slots__ = ("call", "status", "data", "trailers", "headers", "ended", "done")
+    __slots__ = ("call", "status", "data", "trailers", "outcome", "headers", "has_headers", "ended", "done", "flow")
 
-    def __init__(self, done: Optional[Callable[[], None]] = None) -> None:
+    def __init__(self, done: Optional[Callable[[], None]] = None, flow: Optional[Flow] = None) -> None:
         self.call = 0
         self.status = 0
         self.data: Optional[bytes] = None
         self.trailers = b""
+        self.outcome = 0  # fate and fault
         self.headers = b""
+        self.has_headers = False
         self.ended = False
         self.done = done
+        self.flow = flow
 
 
 class Link:
@@ -63,12 +68,12 @@ class Link:
 
     def __init__(self, native: _nebula.Channel) -> None:
         self.native = native
-        self.methods: dict[str, int] = {}
+        self.methods: dict[tuple[str, int], int] = {}
 
-    def method(self, path: str) -> int:
-        number = self.methods.get(path)
+    def method(self, path: str, shape: int) -> int:
+        number = self.methods.get((path, shape))
         if number is None:
-            number = self.methods[path] = self.native.method(path)
+            number = self.methods[path, shape] = self.native.method(path, shape)
         return number
 
 
@@ -103,9 +108,9 @@ class Port:
         flags: int,
         pending: Pending,
     ) -> None:
-        """Begins a call; `pending` hears of its end."""
+        """Begins a call; `pending` hears of its end. Its last request is in it if flags have END."""
         tag = next(self.tags)
-        pending.call = _nebula.call_start(self.queue, method, tag, timeout_us, metadata, data, flags | _nebula.END)
+        pending.call = _nebula.call_start(self.queue, method, tag, timeout_us, metadata, data, flags)
         if pending.call == 0:
             raise RuntimeError("the engine did not take the call: its channel is closed, or this is a forked child")
         self.pending[tag] = pending
@@ -137,7 +142,7 @@ class Port:
         if kind == _nebula.EV_FINISHED:
             pending = self.pending.pop(tag, None)
             if pending is not None:
-                pending.status, pending.data, pending.trailers = status, data, metadata
+                pending.status, pending.data, pending.trailers, pending.outcome = status, data, metadata, value
                 pending.ended = True
                 if pending.done is not None:
                     pending.done()
@@ -145,6 +150,13 @@ class Port:
             server = self.servers.get(tag)
             if server is not None:
                 server.on_call(tag, call, flags, data, metadata, value)
+        elif kind in (_nebula.EV_MESSAGE, _nebula.EV_WRITABLE, _nebula.EV_END):
+            pending = self.pending.get(tag)
+            server = self.servers.get(tag)
+            if pending is not None and pending.flow is not None:
+                pending.flow.on_event(kind, flags, data)
+            elif server is not None:
+                server.on_stream(call, kind, flags, data)
         elif kind == _nebula.EV_CANCELLED:
             server = self.servers.get(tag)
             if server is not None:
@@ -152,7 +164,9 @@ class Port:
         elif kind == _nebula.EV_HEADERS:
             pending = self.pending.get(tag)
             if pending is not None:
-                pending.headers = metadata
+                pending.headers, pending.has_headers = metadata, True
+                if pending.flow is not None:
+                    pending.flow.ring()
         elif kind == _nebula.EV_DRAINED:
             drained = self.drains.pop(tag, None)
             if drained is not None:
@@ -175,16 +189,26 @@ class ThreadPort(Port):
 
     def __init__(self) -> None:
         super().__init__()
+        self.thread = threading.get_ident()
         self._slice = SLICE_MS if threading.current_thread() is threading.main_thread() else -1
+        self._in_turn = False
 
-    def wait(self, pending: Pending) -> None:
-        """Returns when the call has ended. Other threads run meanwhile; Ctrl-C is heard."""
-        while not pending.ended:
-            self.deliver(_nebula.poll(self.queue, self._slice))
+    def wait(self, condition: Callable[[], bool]) -> None:
+        """Returns when it holds, by what events bring. Other threads run meanwhile; Ctrl-C is heard."""
+        while not condition():
+            self._turn(self._slice)
 
     def flush(self) -> None:
-        """Sends what was submitted."""
-        self.deliver(_nebula.poll(self.queue, 0))
+        """Sends what was submitted, unless a turn is under way that does."""
+        if not self._in_turn:  # a finalizer may come in the middle of one, and events must stay in order
+            self._turn(0)
+
+    def _turn(self, timeout_ms: int) -> None:
+        self._in_turn = True
+        try:
+            self.deliver(_nebula.poll(self.queue, timeout_ms))
+        finally:
+            self._in_turn = False
 
 
 class LoopPort(Port):

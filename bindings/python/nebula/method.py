@@ -1,18 +1,19 @@
 """Handlers as methods: from a function's signature to the bytes that come in and go out.
 
-Code-first: the parameters are the fields of a JSON object. Proto-first: one protobuf message in, one out.
+Code-first: the parameters are the fields of a JSON object. Proto-first: one protobuf message in, one out. Streams, of
+which signature.py says where they are, have JSON values or protobuf messages as their elements.
 """
 
 from __future__ import annotations
 
 import inspect
 import json
-import typing
 from typing import Any, Callable, Optional
 
 from nebula import codec, hints
 from nebula.context import Context
 from nebula.errors import Code, Error
+from nebula.signature import Signature
 
 # What a handler is called with.
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
@@ -25,52 +26,76 @@ class BadReply(Exception):
 class Method:
     """One method of a service. Subclasses know how its messages are encoded."""
 
-    def __init__(self, service: str, name: str, function: Callable[..., Any]) -> None:
+    codecs: tuple[str, ...] = ()
+
+    def __init__(self, service: str, name: str, signature: Signature) -> None:
         self.service = service
         self.name = name
-        self.label = f"{service}.{name}"  # for people
+        self.label = signature.label
         self.path = f"/{service}/{name}"
-        self.function = function
-        self.is_async = _is_async(function)
+        self.function = signature.function
+        self.is_async = signature.is_async
+        self.source = signature.source
+        self.streams = signature.streams
+        self.shape = signature.shape
+
+    def check_codec(self, codec_name: Optional[str]) -> None:
+        """Raises Error, UNIMPLEMENTED, for a codec that is not this method's."""
+        if codec_name is not None and codec_name not in self.codecs:
+            accepted = " and ".join(f"application/grpc+{name}" for name in self.codecs)
+            raise Error(Code.UNIMPLEMENTED, f"{self.label} accepts {accepted}, not application/grpc+{codec_name}")
 
     def arguments(self, codec_name: Optional[str], data: Optional[bytes], context: Context) -> Arguments:
-        """What to call the handler with. Raises Error for the caller: INVALID_ARGUMENT, UNIMPLEMENTED."""
+        """What to call the handler with. Raises Error for the caller: INVALID_ARGUMENT."""
+        raise NotImplementedError
+
+    def stream_arguments(self, messages: Any, context: Context) -> Arguments:
+        """The same where an iterator has the requests."""
+        raise NotImplementedError
+
+    def decode(self, codec_name: Optional[str], data: bytes) -> Any:
+        """One of a stream of requests. Raises Error for the caller: INVALID_ARGUMENT."""
         raise NotImplementedError
 
     def reply(self, codec_name: Optional[str], value: Any) -> bytes:
-        """The answer's bytes. Raises BadReply."""
+        """The bytes of the answer, or of one of a stream of them. Raises BadReply."""
         raise NotImplementedError
 
     def example(self) -> Optional[str]:
         """How to call it from Python, if that can be said in one line."""
         return None
 
-    def _unknown_codec(self, codec_name: str, accepted: str) -> Error:
-        return Error(Code.UNIMPLEMENTED, f"{self.label} accepts {accepted}, not application/grpc+{codec_name}")
-
 
 class JsonMethod(Method):
     """Code-first: fields in, any JSON value out."""
 
-    def __init__(self, service: str, name: str, function: Callable[..., Any]) -> None:
-        super().__init__(service, name, function)
+    codecs = ("json",)
+
+    def __init__(self, service: str, name: str, signature: Signature) -> None:
+        super().__init__(service, name, signature)
         self.context_name: Optional[str] = None
         self.fields = hints.Fields()
-        hinted = _hints(function, self.label)
+        self.message = hints.Shape()  # of a stream of requests
+        self.parameters = signature.parameters
         required = []
-        for parameter in inspect.signature(function).parameters.values():
-            hint = hinted.get(parameter.name, Any)
+        for parameter in self.parameters.values():
+            hint = signature.hints.get(parameter.name, Any)
             if hint is Context:
                 self.context_name = parameter.name
                 continue
             self._check(parameter)
             where = f'{self.label}: parameter "{parameter.name}"'
-            self.fields.shapes[parameter.name] = hints.shape_of(hint, where)
-            if parameter.default is parameter.empty:
-                required.append(parameter.name)
+            shape = hints.shape_of(hint, where)
+            if parameter.name == self.source:
+                self.message = shape
+            elif self.source is not None:
+                raise TypeError(f'{where} cannot stand beside the stream "{self.source}", which is the whole request')
+            else:
+                self.fields.shapes[parameter.name] = shape
+                if parameter.default is parameter.empty:
+                    required.append(parameter.name)
         self.fields.required = tuple(required)
-        self.result = hints.shape_of(hinted.get("return", Any), f"{self.label}: the return type")
-        self.parameters = inspect.signature(function).parameters
+        self.result = hints.shape_of(signature.hints.get("return", Any), f"{self.label}: the return type")
 
     def _check(self, parameter: inspect.Parameter) -> None:
         if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
@@ -79,25 +104,31 @@ class JsonMethod(Method):
             raise TypeError(f'{self.label}: parameter "{parameter.name}" needs its type: nebula.Context')
 
     def arguments(self, codec_name: Optional[str], data: Optional[bytes], context: Context) -> Arguments:
-        if codec_name not in (None, "json"):
-            assert codec_name is not None
-            raise self._unknown_codec(codec_name, "application/grpc+json")
-        try:
-            fields = self.fields.decode(codec.loads(data) if data else {})
-        except codec.Malformed as error:
-            raise Error(Code.INVALID_ARGUMENT, f"{self.label}: malformed JSON: {error}") from None
-        except hints.Mismatch as mismatch:
-            raise Error(Code.INVALID_ARGUMENT, self._sentence(mismatch)) from None
-        except RecursionError:
-            raise Error(Code.INVALID_ARGUMENT, f"{self.label}: malformed JSON: nested too deeply") from None
+        fields = self._checked(self.fields, data or b"{}", "the request")
+        return self._with_context(fields, context)
+
+    def stream_arguments(self, messages: Any, context: Context) -> Arguments:
+        assert self.source is not None
+        return self._with_context({self.source: messages}, context)
+
+    def decode(self, codec_name: Optional[str], data: bytes) -> Any:
+        return self._checked(self.message, data, "a message of the stream")
+
+    def _with_context(self, fields: dict[str, Any], context: Context) -> Arguments:
         if self.context_name is not None:
             fields[self.context_name] = context
         return (), fields
 
-    def _sentence(self, mismatch: hints.Mismatch) -> str:
-        if mismatch.is_kind:
-            return f"{self.label}: the request {mismatch.text}"
-        return mismatch.sentence(self.label)
+    def _checked(self, shape: hints.Shape, data: bytes, what: str) -> Any:
+        try:
+            return shape.decode(codec.loads(data))
+        except codec.Malformed as error:
+            raise Error(Code.INVALID_ARGUMENT, f"{self.label}: malformed JSON: {error}") from None
+        except hints.Mismatch as mismatch:
+            whole = f"{self.label}: {what} {mismatch.text}"
+            raise Error(Code.INVALID_ARGUMENT, whole if mismatch.is_kind else mismatch.sentence(self.label)) from None
+        except RecursionError:
+            raise Error(Code.INVALID_ARGUMENT, f"{self.label}: malformed JSON: nested too deeply") from None
 
     def reply(self, codec_name: Optional[str], value: Any) -> bytes:
         try:
@@ -108,6 +139,8 @@ class JsonMethod(Method):
             raise BadReply(f"the result cannot be encoded: {error}") from None
 
     def example(self) -> Optional[str]:
+        if self.source is not None:
+            return None
         fields = []
         for field, shape in self.fields.shapes.items():
             default = self.parameters[field].default
@@ -122,35 +155,40 @@ class JsonMethod(Method):
             elif default is None or isinstance(default, (bool, int, float)):
                 fields.append(f"{field}={default!r}")
         attribute = f".{self.name}" if self.name.isidentifier() and self.name[0] != "_" else f'["{self.name}"]'
-        return f'nebula.service("{self.service}"){attribute}({", ".join(fields)})'
+        stream = ".stream" if self.streams else ""
+        return f'nebula.service("{self.service}"){attribute}{stream}({", ".join(fields)})'
 
 
 class ProtoMethod(Method):
     """Proto-first: a message in, a message out, as protobuf or in proto3's JSON mapping."""
 
-    def __init__(self, service: str, name: str, function: Callable[..., Any], request: Any, response: Any) -> None:
-        super().__init__(service, name, function)
+    codecs = ("proto", "json")
+
+    def __init__(self, service: str, name: str, signature: Signature, request: Any, response: Any) -> None:
+        super().__init__(service, name, signature)
         self.request = request
         self.response = response
-        self.wants_context = len(inspect.signature(function).parameters) > 1
+        self.wants_context = len(signature.parameters) > 1
 
     def arguments(self, codec_name: Optional[str], data: Optional[bytes], context: Context) -> Arguments:
-        try:
-            if data is None:
-                raise codec.Malformed("there is no message")
-            message = self._decode(codec_name, data)
-        except codec.Malformed as error:
-            name = self.request.DESCRIPTOR.full_name
-            raise Error(Code.INVALID_ARGUMENT, f"{self.label}: malformed {name}: {error}") from None
-        return ((message, context) if self.wants_context else (message,)), {}
+        if data is None:
+            raise self._malformed("there is no message")
+        return self.stream_arguments(self.decode(codec_name, data), context)
 
-    def _decode(self, codec_name: Optional[str], data: bytes) -> Any:
-        if codec_name in (None, "proto"):
+    def stream_arguments(self, messages: Any, context: Context) -> Arguments:
+        return ((messages, context) if self.wants_context else (messages,)), {}
+
+    def decode(self, codec_name: Optional[str], data: bytes) -> Any:
+        try:
+            if codec_name == "json":
+                return codec.message_from_json(self.request, data)
             return codec.message_from_bytes(self.request, data)
-        if codec_name == "json":
-            return codec.message_from_json(self.request, data)
-        assert codec_name is not None
-        raise self._unknown_codec(codec_name, "application/grpc+proto and application/grpc+json")
+        except codec.Malformed as error:
+            raise self._malformed(str(error)) from None
+
+    def _malformed(self, why: str) -> Error:
+        name = self.request.DESCRIPTOR.full_name
+        return Error(Code.INVALID_ARGUMENT, f"{self.label}: malformed {name}: {why}")
 
     def reply(self, codec_name: Optional[str], value: Any) -> bytes:
         if not isinstance(value, self.response):
@@ -163,31 +201,14 @@ class ProtoMethod(Method):
 
 def make_method(service: str, name: str, function: Callable[..., Any]) -> Method:
     """The method that a handler's signature describes. Raises TypeError naming the parameter at fault."""
-    label = f"{service}.{name}"
-    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-        raise TypeError(f"{label}: streams are not served yet, only functions that return one answer")
-    hinted = _hints(function, label)
-    parameters = list(inspect.signature(function).parameters.values())
-    if not any(codec.is_message_class(hint) for hint in hinted.values()):
-        return JsonMethod(service, name, function)
-    request = hinted.get(parameters[0].name) if parameters else None
-    response = hinted.get("return")
-    rest = [hinted.get(parameter.name, Context) for parameter in parameters[1:]]
-    if not codec.is_message_class(request) or not codec.is_message_class(response) or rest not in ([], [Context]):
-        raise TypeError(f"{label}: a method with messages is (request: Message) or (request: Message, ctx) -> Message")
-    return ProtoMethod(service, name, function, request, response)
-
-
-def _is_async(function: Callable[..., Any]) -> bool:
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))
-
-
-def _hints(function: Callable[..., Any], label: str) -> dict[str, Any]:
-    # A partial or a callable object keeps its hints elsewhere.
-    target = getattr(function, "func", function)
-    if not inspect.isroutine(target):
-        target = type(target).__call__
-    try:
-        return typing.get_type_hints(target)
-    except NameError as error:
-        raise TypeError(f"{label}: a type hint does not resolve: {error}") from None
+    signature = Signature(function, f"{service}.{name}")
+    if not any(codec.is_message_class(hint) for hint in signature.hints.values()):
+        return JsonMethod(service, name, signature)
+    first, *rest = signature.parameters or [""]
+    request, response = signature.hints.get(first), signature.hints.get("return")
+    others = [signature.hints.get(parameter, Context) for parameter in rest]
+    if not codec.is_message_class(request) or not codec.is_message_class(response) or others not in ([], [Context]):
+        raise TypeError(
+            f"{signature.label}: a method with messages is (request: Message) or (request: Message, ctx) -> Message"
+        )
+    return ProtoMethod(service, name, signature, request, response)

@@ -6,18 +6,20 @@ import asyncio
 import atexit
 import contextvars
 import functools
+import inspect
 import logging
 import re
 import sys
 import threading
 import weakref
-from collections.abc import Coroutine, Iterable
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
 from types import TracebackType
 from typing import Any, Callable, Optional, TypeVar, Union, overload
 
-from nebula import _nebula, client, codec, engine
+from nebula import _nebula, client, codec, deadline, engine
 from nebula.context import Context
 from nebula.errors import Code, Error
+from nebula.flow import Flow, LoopFlow, ThreadFlow
 from nebula.method import Arguments, BadReply, Method, make_method
 from nebula.tls import TLS
 from nebula.workers import Workers
@@ -60,6 +62,9 @@ class Service:
         Code-first: the parameters, checked against their type hints, are the fields of a JSON object, and the result is
         JSON. Proto-first: one parameter that is a protobuf message, a protobuf message as the result. Either may have a
         parameter annotated nebula.Context.
+
+        Streams: what a generator yields is a stream of answers; a parameter annotated AsyncIterator[T], Iterator[T] in a
+        `def`, is the stream of requests, and each T of it a whole message. `yield` waits while the caller does not read.
 
         `async def` handlers run on the event loop, `def` handlers in a pool of threads. A handler that raises
         nebula.Error answers with it; any other exception is UNKNOWN to the caller and is logged here.
@@ -165,7 +170,8 @@ class Server:
             for service in self._services:
                 for method in service.methods.values():
                     tag = next(port.tags)
-                    native.method(method.path, tag)
+                    hold = _nebula.HOLD if method.source is not None else 0
+                    native.method(method.path, method.shape | hold, tag)
                     self._methods[tag] = method
                     port.servers[tag] = self
             for address in self._addresses:
@@ -228,18 +234,25 @@ class Server:
     # ---- what the port tells us -------------------------------------------------------------------------------------
 
     def on_call(self, tag: int, call: int, flags: int, data: Optional[bytes], metadata: bytes, left_us: int) -> None:
-        """A call with its whole request. Answered by the handler, in its own time."""
+        """A call, with its request unless that is a stream. Answered by the handler, in its own time."""
         method = self._methods[tag]
         context = Context(self, call, method.path, metadata, left_us)
         encoding = codec.codec_name(flags, metadata)
         try:
-            arguments = method.arguments(encoding, data, context)
+            method.check_codec(encoding)
+            if method.shape != _nebula.UNARY:
+                context._flow = LoopFlow(call) if method.is_async else ThreadFlow(call)
+            if method.source is not None:
+                arguments = method.stream_arguments(_requests(method, encoding, context._flow), context)
+            else:
+                arguments = method.arguments(encoding, data, context)
         except Error as error:
             return self._finish(context, error)
         except Exception as error:
             return self._fail(context, method, error)
         self._running[call] = context
         fresh = self._context.copy()  # what one handler sets in a context variable is not the next one's
+        fresh.run(deadline.inherit, context.deadline)
         if method.is_async:
             context._task = fresh.run(_begin, self._run_async(method, context, encoding, arguments))
             return
@@ -247,11 +260,19 @@ class Server:
         if not self._workers.submit(job):
             self._finish(context, Error(Code.RESOURCE_EXHAUSTED, f"{method.label}: too many calls wait for a thread"))
 
+    def on_stream(self, call: int, kind: int, flags: int, data: Optional[bytes]) -> None:
+        """One of a stream of requests, their end, or room for more answers."""
+        context = self._running.get(call)
+        if context is not None and context._flow is not None:
+            context._flow.on_event(kind, flags, data)
+
     def on_cancelled(self, call: int, status: int) -> None:
         """Nobody waits for the answer any more."""
         context = self._running.pop(call, None)
         if context is not None:
             context._cancelled = True
+            if context._flow is not None:
+                context._flow.on_over()
             if context._task is not None:
                 context._task.cancel()
 
@@ -259,7 +280,11 @@ class Server:
 
     async def _run_async(self, method: Method, context: Context, encoding: Optional[str], arguments: Arguments) -> None:
         try:
-            value = await method.function(*arguments[0], **arguments[1])
+            value = method.function(*arguments[0], **arguments[1])
+            if inspect.isawaitable(value):
+                value = await value
+            if method.streams:
+                await self._stream_async(method, context, encoding, value)
         except asyncio.CancelledError:
             self._finish(context, Error(Code.CANCELLED, f"{method.label}: the handler was cancelled"))
             raise
@@ -272,11 +297,24 @@ class Server:
         else:
             self._answer(context, method, encoding, value)
 
+    async def _stream_async(self, method: Method, context: Context, encoding: Optional[str], answers: Any) -> None:
+        flow = context._flow
+        assert isinstance(flow, LoopFlow)
+        try:
+            async for value in answers:
+                if not await flow.send(method.reply(encoding, value)):
+                    return
+        finally:
+            if hasattr(answers, "aclose"):
+                await answers.aclose()  # its finally blocks run now
+
     def _run_sync(self, method: Method, context: Context, encoding: Optional[str], arguments: Arguments) -> None:
         if context._cancelled:
             return  # it died while it waited for a thread
         try:
             value = method.function(*arguments[0], **arguments[1])
+            if method.streams:
+                self._stream_sync(method, context, encoding, value)
         except Error as error:
             self._finish(context, error)
         except BaseException as error:
@@ -284,19 +322,29 @@ class Server:
         else:
             self._answer(context, method, encoding, value)
 
+    def _stream_sync(self, method: Method, context: Context, encoding: Optional[str], answers: Any) -> None:
+        flow = context._flow
+        assert isinstance(flow, ThreadFlow)
+        try:
+            for value in answers:
+                if not flow.send(method.reply(encoding, value)):
+                    return
+        finally:
+            if hasattr(answers, "close"):
+                answers.close()  # its finally blocks run now
+
     # ---- answers: from any thread; one that comes too late is of no interest ----------------------------------------
 
     def _answer(self, context: Context, method: Method, encoding: Optional[str], value: Any) -> None:
         try:
-            data = method.reply(encoding, value)
-        except BadReply as bad:
-            log.error("%s: %s", method.label, bad)
-            return self._finish(context, Error(Code.INTERNAL, f"{method.label}: {bad}"))
+            data = None if method.streams else method.reply(encoding, value)
         except Exception as error:
             return self._fail(context, method, error)
         self._running.pop(context._call, None)
         has_trailers = context._trailers is not None
-        result = _nebula.call_send(context._call, data, 0 if has_trailers else _nebula.END)
+        result = _nebula.OK
+        if data is not None or not has_trailers:
+            result = _nebula.call_send(context._call, data, 0 if has_trailers else _nebula.END)
         if has_trailers and result == _nebula.OK:
             result = _nebula.call_finish(context._call, _nebula.OK, None, context._trailers)
         if result not in (_nebula.OK, _nebula.E_STALE):
@@ -304,6 +352,9 @@ class Server:
         self._submitted()
 
     def _fail(self, context: Context, method: Method, error: BaseException) -> None:
+        if isinstance(error, BadReply):
+            log.error("%s: %s", method.label, error)
+            return self._finish(context, Error(Code.INTERNAL, f"{method.label}: {error}"))
         log.error("%s failed", method.label, exc_info=error)
         name, text = type(error).__name__, str(error)
         self._finish(context, Error(Code.UNKNOWN, f"{name}: {text}" if text else name))
@@ -373,6 +424,26 @@ def serve(
         "max_age_grace_ms": engine.milliseconds("max_age_grace", max_age_grace),
     }
     return Server(served, addresses or [None], names, workers, options, drain_timeout, tls)
+
+
+def _requests(method: Method, encoding: Optional[str], flow: Optional[Flow]) -> Any:
+    """The iterator from which a handler takes its stream of requests."""
+    if isinstance(flow, LoopFlow):
+        return _requests_async(method, encoding, flow)
+    assert isinstance(flow, ThreadFlow)
+    return _requests_sync(method, encoding, flow)
+
+
+async def _requests_async(method: Method, encoding: Optional[str], flow: LoopFlow) -> AsyncIterator[Any]:
+    while (data := await flow.receive()) is not None:
+        yield method.decode(encoding, data)
+
+
+def _requests_sync(method: Method, encoding: Optional[str], flow: ThreadFlow) -> Iterator[Any]:
+    while (data := flow.receive()) is not None:
+        yield method.decode(encoding, data)
+    if flow.is_over:  # a thread cannot be cancelled, and must not take half of the requests for all of them
+        raise Error(Code.CANCELLED, f"{method.label}: the caller has gone")
 
 
 def _begin(coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

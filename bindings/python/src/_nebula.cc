@@ -156,8 +156,8 @@ struct Server {
     return handle.get();
   }
 
-  void method(const std::string& path, uint64_t tag) {
-    check(nebula_server_method(get(), path.c_str(), NEBULA_UNARY, tag));
+  void method(const std::string& path, int32_t shape, uint64_t tag) {
+    check(nebula_server_method(get(), path.c_str(), shape, tag));
   }
 
   void listen(const std::optional<std::string>& address, const std::optional<std::string>& announce,
@@ -220,9 +220,9 @@ struct Channel {
     handle = own(raw, nebula_channel_free, engine.handle);
   }
 
-  uint64_t method(const std::string& path) {
+  uint64_t method(const std::string& path, int32_t shape) {
     if (!handle) raise(NEBULA_E_CLOSED, 0, "the channel is closed");
-    uint64_t method = nebula_channel_method(handle.get(), path.c_str(), NEBULA_UNARY);
+    uint64_t method = nebula_channel_method(handle.get(), path.c_str(), shape);
     if (method == 0) raise(NEBULA_E_ARGUMENT, 0, "\"" + path + "\" is not a path of the form /service/method");
     return method;
   }
@@ -367,6 +367,11 @@ PyObject* call_cancel(PyObject* const* args, Py_ssize_t count) {
   return PyLong_FromLong(nebula_call_cancel(number(args[0]), small_number(args[1])));
 }
 
+PyObject* call_consume(PyObject* const* args, Py_ssize_t count) {
+  expect(count, 2);
+  return PyLong_FromLong(nebula_call_consume(number(args[0]), number(args[1])));
+}
+
 template <PyObject* (*function)(PyObject* const*, Py_ssize_t)>
 PyObject* guarded(PyObject*, PyObject* const* args, Py_ssize_t count) {
   try {
@@ -393,6 +398,7 @@ PyMethodDef hot[] = {fast<poll>("poll"),
                      fast<call_send>("call_send"),
                      fast<call_finish>("call_finish"),
                      fast<call_cancel>("call_cancel"),
+                     fast<call_consume>("call_consume"),
                      {nullptr, nullptr, 0, nullptr}};
 
 // (path, peer) of a call, or nothing if it is over.
@@ -409,13 +415,16 @@ void add_constants(py::module_& module) {
   CONSTANT(OK), CONSTANT(CANCELLED), CONSTANT(UNKNOWN), CONSTANT(INVALID_ARGUMENT), CONSTANT(DEADLINE_EXCEEDED),
       CONSTANT(NOT_FOUND), CONSTANT(ALREADY_EXISTS), CONSTANT(PERMISSION_DENIED), CONSTANT(RESOURCE_EXHAUSTED),
       CONSTANT(FAILED_PRECONDITION), CONSTANT(ABORTED), CONSTANT(OUT_OF_RANGE), CONSTANT(UNIMPLEMENTED),
-      CONSTANT(INTERNAL), CONSTANT(UNAVAILABLE), CONSTANT(DATA_LOSS), CONSTANT(UNAUTHENTICATED);
+      CONSTANT(INTERNAL), CONSTANT(UNAVAILABLE), CONSTANT(DATA_LOSS), CONSTANT(UNAUTHENTICATED), CONSTANT(FULL);
   CONSTANT(E_ARGUMENT), CONSTANT(E_STALE), CONSTANT(E_STATE), CONSTANT(E_CLOSED), CONSTANT(E_BUSY),
       CONSTANT(E_NO_MEMORY), CONSTANT(E_ADDRESS), CONSTANT(E_TLS), CONSTANT(E_VERSION), CONSTANT(E_SYSTEM),
       CONSTANT(E_FORKED);
-  CONSTANT(UNARY);
-  CONSTANT(EV_CALL), CONSTANT(EV_HEADERS), CONSTANT(EV_FINISHED), CONSTANT(EV_CANCELLED), CONSTANT(EV_DRAINED),
-      CONSTANT(EV_WAKE);
+  CONSTANT(UNARY), CONSTANT(CLIENT_STREAM), CONSTANT(SERVER_STREAM), CONSTANT(BIDI), CONSTANT(HOLD);
+  CONSTANT(FATE_UNSENT), CONSTANT(FATE_UNPROCESSED), CONSTANT(FATE_UNKNOWN), CONSTANT(FATE_PROCESSED);
+  CONSTANT(FAULT_NONE), CONSTANT(FAULT_CALLER), CONSTANT(FAULT_NETWORK), CONSTANT(FAULT_CALLEE),
+      CONSTANT(FAULT_OVERLOAD);
+  CONSTANT(EV_CALL), CONSTANT(EV_HEADERS), CONSTANT(EV_MESSAGE), CONSTANT(EV_END), CONSTANT(EV_FINISHED),
+      CONSTANT(EV_CANCELLED), CONSTANT(EV_WRITABLE), CONSTANT(EV_DRAINED), CONSTANT(EV_WAKE);
   CONSTANT(END), CONSTANT(WANT_HEADERS), CONSTANT(WAIT_FOR_READY), CONSTANT(IDEMPOTENT), CONSTANT(JSON),
       CONSTANT(PROTO);
   CONSTANT(QUEUE_INLINE);

@@ -224,20 +224,6 @@ def test_a_signature_without_names_is_refused():
         def g(x: Unheard) -> None: ...  # noqa: F821
 
 
-def test_a_stream_is_refused():
-    app = nebula.Service("a")
-
-    def one(n: int):
-        yield n
-
-    async def two(n: int):
-        yield n
-
-    for function in (one, two):
-        with pytest.raises(TypeError, match="streams are not served yet"):
-            app.rpc(function)
-
-
 def test_names_are_checked():
     for name in ("", "a/b", ".a", "a b", "ü", "a" * 201):
         with pytest.raises(ValueError, match="is not a service's name"):
