@@ -1,0 +1,18 @@
+"""The examples do what their README says."""
+
+import pathlib
+
+import pytest
+
+EXAMPLES = pathlib.Path(__file__).parents[3] / "examples"
+
+
+@pytest.mark.skipif(not EXAMPLES.exists(), reason="needs the repository")
+def test_streams(program):
+    room = program((EXAMPLES / "2_stream/room.py").read_text())
+    assert room.line().startswith("room  (python)  ready")
+    guest = program((EXAMPLES / "2_stream/guest.py").read_text())
+    said = "3\n2\n1\nHello? Tell me more.\nI am Ada? Tell me more.\n"
+    assert guest.end() == (0, said, "")
+    room.send(15)
+    assert room.end()[0] == 0
