@@ -195,11 +195,11 @@ class TestStockServer:
             def Feed(self, request, context):
                 context.send_initial_metadata((("first", "1"), ("first-bin", b"\x00\xff")))
                 context.set_trailing_metadata((("last", "2"), ("last-bin", b"\xff")))
+                ended = threading.Event()
+                context.add_callback(lambda: (notes.cancelled.set(), ended.set()))
                 for number in range(request.answer_size):
                     yield echo.EchoReply(text=str(number), payload=request.payload)
                 if request.message == "hang":
-                    ended = threading.Event()
-                    context.add_callback(lambda: (notes.cancelled.set(), ended.set()))
                     ended.wait(PATIENCE)
                 self._end(request, context)
 

@@ -185,30 +185,46 @@ class Port:
 
 
 class ThreadPort(Port):
-    """The port of a thread that waits in the engine itself."""
+    """The port of a thread that waits in the engine itself.
+
+    Streams may be used by other threads, too: of all that wait, one at a time polls for all.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self.thread = threading.get_ident()
-        self._slice = SLICE_MS if threading.current_thread() is threading.main_thread() else -1
+        self._changed = threading.Condition()
         self._in_turn = False
 
     def wait(self, condition: Callable[[], bool]) -> None:
         """Returns when it holds, by what events bring. Other threads run meanwhile; Ctrl-C is heard."""
-        while not condition():
-            self._turn(self._slice)
+        timeout_ms = SLICE_MS if threading.get_ident() == threading.main_thread().ident else -1
+        with self._changed:
+            while not condition():
+                if self._in_turn:
+                    self._changed.wait()
+                else:
+                    self._turn(timeout_ms)
 
     def flush(self) -> None:
-        """Sends what was submitted, unless a turn is under way that does."""
-        if not self._in_turn:  # a finalizer may come in the middle of one, and events must stay in order
-            self._turn(0)
+        """Sends what was submitted, unless a turn is under way, which does."""
+        with self._changed:
+            if not self._in_turn:  # a finalizer may come in the middle of one, and events must stay in order
+                self._turn(0)
+
+    def ring(self) -> None:
+        """Something has changed: whoever waits looks again."""
+        with self._changed:
+            self._changed.notify_all()
 
     def _turn(self, timeout_ms: int) -> None:
         self._in_turn = True
+        self._changed.release()
         try:
             self.deliver(_nebula.poll(self.queue, timeout_ms))
         finally:
+            self._changed.acquire()
             self._in_turn = False
+            self._changed.notify_all()
 
 
 class LoopPort(Port):

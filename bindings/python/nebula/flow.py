@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import collections
 import threading
-from typing import Callable, Optional
+from typing import Callable, Optional, Protocol
 
 from nebula import _nebula, engine
 
@@ -127,30 +127,48 @@ class LoopFlow(Flow):
         return result != _nebula.E_STALE
 
 
-class ThreadFlow(Flow):
-    """Used by threads. One of them may be the thread of the port, which polls while it waits; the others rely on somebody
-    polling meanwhile. One thread at a time receives, one at a time sends.
-    """
+class Place(Protocol):
+    """Where threads wait for what the port brings: a ThreadPort, or a Gate where a loop does the polling."""
 
-    def __init__(self, call: int = 0, port: Optional[engine.ThreadPort] = None) -> None:
-        super().__init__(call)
-        self._port = port
+    def wait(self, condition: Callable[[], bool]) -> None: ...
+    def ring(self) -> None: ...
+    def flush(self) -> None: ...
+
+
+class Gate:
+    """The place of handlers in threads."""
+
+    def __init__(self) -> None:
         self._changed = threading.Condition()
+
+    def wait(self, condition: Callable[[], bool]) -> None:
+        with self._changed:
+            self._changed.wait_for(condition)
 
     def ring(self) -> None:
         with self._changed:
             self._changed.notify_all()
 
+    def flush(self) -> None:
+        """Needs nothing: the engine wakes the loop."""
+
+
+class ThreadFlow(Flow):
+    """Used by threads: one at a time receives, one at a time sends."""
+
+    def __init__(self, place: Place, call: int = 0) -> None:
+        super().__init__(call)
+        self._place = place
+
+    def ring(self) -> None:
+        self._place.ring()
+
     def wait(self, condition: Callable[[], bool]) -> None:
-        if self._port is not None and self._port.thread == threading.get_ident():
-            return self._port.wait(condition)
-        with self._changed:
-            self._changed.wait_for(condition)
+        self._place.wait(condition)
 
     def flush(self) -> None:
-        """Where nobody polls but this thread, what was submitted leaves now. Otherwise who polls is woken."""
-        if self._port is not None and self._port.thread == threading.get_ident():
-            self._port.flush()
+        """What was submitted leaves now."""
+        self._place.flush()
 
     def receive(self) -> Optional[bytes]:
         """The next message; None: there are no more."""

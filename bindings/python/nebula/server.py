@@ -19,7 +19,7 @@ from typing import Any, Callable, Optional, TypeVar, Union, overload
 from nebula import _nebula, client, codec, deadline, engine
 from nebula.context import Context
 from nebula.errors import Code, Error
-from nebula.flow import Flow, LoopFlow, ThreadFlow
+from nebula.flow import Flow, Gate, LoopFlow, ThreadFlow
 from nebula.method import Arguments, BadReply, Method, make_method
 from nebula.tls import TLS
 from nebula.workers import Workers
@@ -241,7 +241,7 @@ class Server:
         try:
             method.check_codec(encoding)
             if method.shape != _nebula.UNARY:
-                context._flow = LoopFlow(call) if method.is_async else ThreadFlow(call)
+                context._flow = LoopFlow(call) if method.is_async else ThreadFlow(Gate(), call)
             if method.source is not None:
                 arguments = method.stream_arguments(_requests(method, encoding, context._flow), context)
             else:

@@ -163,15 +163,15 @@ class Stream(_Caller):
 
     >>> for price in shop.prices.stream(item="tea"):
 
-    The thread that opened it moves it, by receiving or sending; another may send meanwhile. Leaving the loop, the last
-    reference gone, cancels the call; so does the end of a `with` block.
+    One thread may send while another receives. Leaving the loop, the last reference gone, cancels the call; so does the
+    end of a `with` block.
     """
 
     def __init__(self, path: str, codec: Codec, start: Start, messages: Any) -> None:
         """Begins the call. Made by Channel.stream and Channel.open."""
         super().__init__(path, codec)
         port = engine.thread_port()
-        self._flow: ThreadFlow = ThreadFlow(port=port)
+        self._flow: ThreadFlow = ThreadFlow(port)
         self._begin(port, start)
         self._flow.flush()
         if messages is not None:

@@ -333,3 +333,26 @@ def test_another_thread_may_send_while_the_first_receives(url, name):
         thread.start()
         assert list(stream) == list(range(5000))
         thread.join()
+
+
+def test_a_stream_may_be_handed_to_another_thread(url, name):
+    service = nebula.connect(url).service(name, timeout=PATIENCE)
+    stream, got = service.echo.stream(iter(range(5000))), []
+    thread = threading.Thread(target=lambda: got.extend(stream))
+    thread.start()
+    thread.join(PATIENCE)
+    assert got == list(range(5000))
+    assert service.first(iter([4])) == 4  # this thread's port is its own again
+
+
+def test_threads_share_what_one_has_opened(url, name):
+    service = nebula.connect(url).service(name, timeout=PATIENCE)
+    streams = [service.echo.stream(iter(range(2000))) for _ in range(8)]
+    got = [[] for _ in streams]
+    threads = [threading.Thread(target=one.extend, args=(stream,)) for one, stream in zip(got, streams)]
+    for thread in threads:
+        thread.start()
+    assert service.first(iter([4])) == 4
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert got == [list(range(2000))] * 8
