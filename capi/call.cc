@@ -79,7 +79,7 @@ uint64_t nebula_call_start(nebula_queue* queue, uint64_t method, uint64_t tag, u
   operation.wait_for_ready = (flags & NEBULA_WAIT_FOR_READY) != 0;
   operation.codec = codec_of_flags(flags);
   if (data != nullptr) operation.message = copy_of(data, size);
-  if (data != nullptr && streams_requests(shape)) record->facts.unsent = size;
+  if (data != nullptr && streams_requests(shape)) record->facts.unsent = size + limits::event_bytes;
   uint64_t id = record->id = add_call(queue, Side::client, &record->facts);
   if (id == 0) return 0;
   queue->post_start(std::move(record), std::move(operation));

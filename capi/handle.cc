@@ -53,7 +53,8 @@ int32_t account(Handle& handle, const Operation& operation) {
   facts.has_said_end = operation.is_last;
   if (!is_stream || !operation.message) return NEBULA_OK;
   // Before the message is posted: whoever takes it sees the mark, so that WRITABLE is not lost.
-  size_t unsent = facts.unsent.fetch_add(operation.message->size()) + operation.message->size();
+  size_t cost = operation.message->size() + limits::event_bytes;
+  size_t unsent = facts.unsent.fetch_add(cost) + cost;
   if (unsent <= limits::stream_send_high || operation.is_last) return NEBULA_OK;
   facts.is_full = true;
   return NEBULA_FULL;

@@ -44,7 +44,7 @@ struct CallFacts {
   std::string peer;  // empty: a client's call, which has a peer only once it is sent
   Time deadline;
   bool has_said_end = false;         // the binding's last message; under the table's lock
-  std::atomic<size_t> unsent{0};     // bytes that the binding has given and the stream has not taken
+  std::atomic<size_t> unsent{0};     // what the binding has given and the stream has not taken
   std::atomic<bool> is_full{false};  // the binding was told to wait
 };
 

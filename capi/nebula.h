@@ -251,7 +251,8 @@ NEBULA_API int32_t  nebula_call_finish(uint64_t call, int32_t status, const char
 /* Client: ends the call with that status (CANCELLED or another of 1..16); FINISHED follows. Server: the same as
    nebula_call_finish with that status. */
 NEBULA_API int32_t  nebula_call_cancel(uint64_t call, int32_t status);
-/* With NEBULA_HOLD: that many bytes of messages have been dealt with, so the peer may send as many more. */
+/* With NEBULA_HOLD: that many bytes of messages have been dealt with, so the peer may send as many more. The engine hands
+   out 256 KiB, or about 2,000 small messages, ahead of this. 0 is for empty ones. */
 NEBULA_API int32_t  nebula_call_consume(uint64_t call, uint64_t bytes);
 /* Events of this call carry this tag from now on. */
 NEBULA_API int32_t  nebula_call_tag(uint64_t call, uint64_t tag);

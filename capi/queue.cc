@@ -28,11 +28,22 @@ CallRecord::~CallRecord() {
 }
 
 void CallRecord::on_sent(size_t bytes) {
-  size_t left = facts.unsent.fetch_sub(bytes) - bytes;
+  size_t cost = bytes + limits::event_bytes;
+  size_t left = facts.unsent.fetch_sub(cost) - cost;
   if (left > limits::stream_send_low || !facts.is_full.exchange(false)) return;
   QueuedEvent queued = event_of(*this, NEBULA_EV_WRITABLE);
   queued.event.value = limits::stream_send_high - left;
   queue->push(std::move(queued));
+}
+
+void CallRecord::consume(uint64_t bytes) {
+  consumed += bytes;
+  while (!held.empty() && held.front() <= consumed) {
+    consumed -= held.front();
+    owed -= held.front() + limits::event_bytes;
+    held.pop_front();
+  }
+  if (held.empty()) consumed = 0;
 }
 
 // ---- Driver
@@ -149,7 +160,7 @@ void nebula_queue::apply(Operation operation) {
   CallRecord* record = find(operation.call);
   if (record == nullptr) return;  // it died on the way; the binding has heard, or will
   if (operation.kind == Operation::consume) {
-    record->owed -= std::min<size_t>(record->owed, operation.value);
+    record->consume(operation.value);
     if (record->in != nullptr) take(*record);
   } else if (record->side == Side::client) {
     apply_client(static_cast<ClientRecord&>(*record), std::move(operation));
@@ -193,7 +204,8 @@ void nebula_queue::take(CallRecord& record) {
       case Source::Next::message: break;
     }
     has_message = true;
-    record.owed += message.size() + (record.holds ? 0 : limits::event_bytes);
+    record.owed += message.size() + limits::event_bytes;
+    if (record.holds) record.held.push_back(static_cast<uint32_t>(message.size()));
     QueuedEvent queued = event_of(record, NEBULA_EV_MESSAGE);
     queued.data = std::move(message);
     queued.has_data = true;

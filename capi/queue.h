@@ -54,6 +54,7 @@ struct CallRecord {
   ~CallRecord();
 
   void on_sent(size_t bytes);       // a message of ours has left the feed
+  void consume(uint64_t bytes);     // the binding has dealt with so much of what it holds
 
   nebula_queue* const queue;
   const Side side;
@@ -63,6 +64,8 @@ struct CallRecord {
   bool holds = false;               // NEBULA_HOLD
   std::unique_ptr<Source> in;       // the peer's messages, where they are a stream
   size_t owed = 0;                  // bytes of them that the binding has, or will have by the next poll
+  std::deque<uint32_t> held;        // NEBULA_HOLD: the sizes of the messages in it
+  uint64_t consumed = 0;            // bytes consumed of the first of them
   Feed* out = nullptr;              // ours, where they are one; its stream's
 };
 

@@ -256,6 +256,28 @@ Test(stream, that_is_held_stops_its_sender) {
   free_world(&s.w);
 }
 
+/* What a message costs beside its bytes has the same bound: else empty ones could be sent for ever. */
+Test(stream, of_empty_messages_is_held_too) {
+  streams s;
+  make_streams(&s);
+  begin(&s, s.held, NULL, 0, 0);
+  int sent = 20000;
+  for (int i = 0; i < sent; i++) {
+    cr_assert_geq(nebula_call_send(s.call, "", 0, 0), 0);
+    if (i % 1000 == 0) settle(&s);
+  }
+  settle(&s);
+  cr_assert_leq(s.served_messages, 2048, "%d messages were handed to somebody who does not read", s.served_messages);
+  while (s.served_messages < sent) {
+    int before = s.served_messages;
+    cr_assert_eq(nebula_call_consume(s.served, 0), NEBULA_OK);
+    settle(&s);
+    cr_assert_gt(s.served_messages, before);
+    cr_assert_leq(s.served_messages - before, 2048);
+  }
+  free_world(&s.w);
+}
+
 Test(stream, that_stalls_holds_up_no_other) {
   streams s;
   make_streams(&s);

@@ -13,8 +13,10 @@ from typing import Callable, Optional, Protocol
 
 from nebula import _nebula, engine
 
-# Messages taken are reported to the engine in portions of so many bytes. It stops the sender at four times as many.
+# Messages taken are reported to the engine in portions of so many bytes or messages. It stops the sender at four times
+# as many.
 PORTION_BYTES = 64 << 10
+PORTION_MESSAGES = 512
 
 # Messages sent in a row before others on the loop get their turn, and what was submitted leaves.
 SENDS_IN_A_ROW_MAX = 64
@@ -29,7 +31,7 @@ class Flow:
         self.at_end = False  # the peer sends no more
         self.is_over = False  # nothing can be sent any more
         self.writables = 0  # how often there was room again
-        self._unreported = 0  # bytes taken
+        self._bytes, self._messages = 0, 0  # taken, not reported yet
 
     # ---- what the port tells ----------------------------------------------------------------------------------------
 
@@ -61,10 +63,11 @@ class Flow:
         if not self.inbox:
             return None
         data = self.inbox.popleft()
-        self._unreported += len(data)
-        if self._unreported >= PORTION_BYTES:
-            _nebula.call_consume(self.call, self._unreported)
-            self._unreported = 0
+        self._bytes += len(data)
+        self._messages += 1
+        if self._bytes >= PORTION_BYTES or self._messages >= PORTION_MESSAGES:
+            _nebula.call_consume(self.call, self._bytes)
+            self._bytes, self._messages = 0, 0
         return data
 
     def submit(self, data: Optional[bytes], flags: int = 0) -> int:

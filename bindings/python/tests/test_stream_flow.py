@@ -9,6 +9,7 @@ from typing import AsyncIterator, Iterator
 
 import pytest
 from kit import PATIENCE, aio
+from streams_kit import hinted
 
 import nebula
 
@@ -99,19 +100,28 @@ def test_a_slow_task_stops_a_fast_sender_while_its_loop_runs(url, sent, method):
     aio(main)
 
 
-@pytest.mark.parametrize("size", [0, 1])
-def test_small_messages_have_bounds_too(url, sent, size):
-    async def main():
-        stream = nebula.connect(url).service("flow", timeout=PATIENCE).feed.stream(size=size)
-        assert await stream.receive() == "x" * size
-        before = -1
-        while len(sent) != before:
-            before = len(sent)
-            await asyncio.sleep(0.2)
-        return len(stream._flow.inbox), before
+def test_small_messages_have_bounds_too(serving, shop):
+    app = nebula.Service("small")
 
-    held, taken = aio(main)
-    assert held <= 150_000 and taken < 2_000_000
+    async def feed(request):
+        while True:
+            yield shop.AddReply()  # which is empty
+
+    app.rpc(hinted(feed, answer=AsyncIterator[shop.AddReply], request=shop.AddRequest))
+    url = serving(app, address="tcp://127.0.0.1:0").urls[0]
+
+    async def main():
+        service = nebula.connect(url).service("small", timeout=PATIENCE)
+        stream = service.feed.stream(shop.AddRequest(), response=shop.AddReply)
+        assert await stream.receive() == shop.AddReply()
+        while len(stream._flow.inbox) < 2000:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.2)
+        assert len(stream._flow.inbox) <= 2048
+        for _ in range(10_000):
+            await stream.receive()
+
+    aio(main)
 
 
 @pytest.mark.parametrize("method", ["lazy", "thread_lazy"])
