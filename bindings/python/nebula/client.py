@@ -117,8 +117,8 @@ class Channel:
         not (a list is none, `iter(list)` is one), is a stream of requests: of JSON values, of protobuf messages if
         response is a class of them, of bytes if response is bytes. A thread or a task of its own draws from it.
         response: the message class of the answer, if the .proto file of a protobuf request does not tell.
-        timeout: seconds until DEADLINE_EXCEEDED; None waits for ever. A call made by a handler has at most what the call
-        that it handles has left; see nebula.detached.
+        timeout: seconds until DEADLINE_EXCEEDED; None waits for ever. A call made by a handler has at most what its own
+        call has left; see nebula.detached.
         metadata: a dict or pairs.
         wait_for_ready: wait for an instance, rather than fail with UNAVAILABLE when there is none.
         idempotent: being executed twice does no harm.

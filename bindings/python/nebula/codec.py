@@ -127,7 +127,7 @@ _RAW = Codec(0, bytes, bytes)
 
 
 def codec_of(response: Any) -> Codec:
-    """By what the answers are to be: None (JSON), bytes, or a protobuf message class, and the requests of the same kind."""
+    """By what the answers are to be: None (JSON), bytes, or a protobuf message class; the requests are alike."""
     if response is None:
         return JSON
     if response is bytes:

@@ -1,6 +1,6 @@
 """The messages of one streaming call, both ways, as bytes.
 
-Receiving: the engine hands out so much of a stream and goes on as it is consumed here, so a reader that is slow stops the
+Receiving: the engine hands out so much of a stream and goes on as it is consumed here, so a slow reader stops the
 sender. Sending: a message over the engine's mark is taken too, but then one waits until the peer has taken some.
 """
 

@@ -63,8 +63,8 @@ class Service:
         JSON. Proto-first: one parameter that is a protobuf message, a protobuf message as the result. Either may have a
         parameter annotated nebula.Context.
 
-        Streams: what a generator yields is a stream of answers; a parameter annotated AsyncIterator[T], Iterator[T] in a
-        `def`, is the stream of requests, and each T of it a whole message. `yield` waits while the caller does not read.
+        Streams: what a generator yields is a stream of answers; a parameter annotated AsyncIterator[T], or Iterator[T]
+        in a `def`, is the stream of requests, each T a whole message. `yield` waits while the caller does not read.
 
         `async def` handlers run on the event loop, `def` handlers in a pool of threads. A handler that raises
         nebula.Error answers with it; any other exception is UNKNOWN to the caller and is logged here.

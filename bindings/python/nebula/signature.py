@@ -44,7 +44,8 @@ class Signature:
         stream = _stream_of(hint)
         if stream is None:
             if is_generator and "return" in self.hints:
-                raise TypeError(f"{self.label}: the return type: what yields is {self._wanted()}[...], not {_name(hint)}")
+                wanted = f"what yields is {self._wanted()}[...]"
+                raise TypeError(f"{self.label}: the return type: {wanted}, not {_name(hint)}")
             return is_generator
         # A plain function may return what an async generator gave it: that runs on the loop, too.
         self.is_async = self.is_async or stream.is_async and not is_generator

@@ -1,4 +1,4 @@
-"""A call with a stream of messages, seen from its caller: nebula.AsyncStream for asyncio, nebula.Stream for plain code."""
+"""Calls with streams of messages, seen from the caller: AsyncStream for asyncio, Stream for plain code."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class _Caller:
 
 
 class AsyncStream(_Caller):
-    """A stream on an event loop. Iterate over the answers; the loop ends with the call, with nebula.Error if that failed.
+    """A stream on an event loop. Iterate over the answers: the loop ends with the call, by nebula.Error if it failed.
 
     >>> async for price in shop.prices.stream(item="tea"):
 
@@ -107,7 +107,7 @@ class AsyncStream(_Caller):
             self._pending.done = functools.partial(_end_feeding, self._flow, feeding)
 
     async def send(self, message: Any) -> None:
-        """Sends a message; waits while the server does not read. Raises nebula.Error if the call has failed, EOFError if
+        """Sends a message; waits while the server does not read. Raises nebula.Error if the call failed, EOFError if
         the server has ended it, RuntimeError after done_sending.
         """
         if not await self._flow.send(self._codec.encode(message)):
@@ -123,7 +123,7 @@ class AsyncStream(_Caller):
         return self._decoded(await self._flow.receive())
 
     async def headers(self) -> Metadata:
-        """The metadata that comes before the first answer, as soon as it is here. Raises nebula.Error if it never is."""
+        """The metadata that comes before the first answer, when it is here. Raises nebula.Error if it never is."""
         await self._flow.wait(lambda: self._pending.has_headers or self._pending.ended)
         if not self._pending.has_headers:
             self._raise_failure()
@@ -159,7 +159,7 @@ class AsyncStream(_Caller):
 
 
 class Stream(_Caller):
-    """A stream in plain code. Iterate over the answers; the loop ends with the call, with nebula.Error if that failed.
+    """A stream in plain code. Iterate over the answers: the loop ends with the call, by nebula.Error if it failed.
 
     >>> for price in shop.prices.stream(item="tea"):
 
@@ -180,7 +180,7 @@ class Stream(_Caller):
             threading.Thread(target=run, args=arguments, name=f"nebula {self._label}", daemon=True).start()
 
     def send(self, message: Any) -> None:
-        """Sends a message; waits while the server does not read. Raises nebula.Error if the call has failed, EOFError if
+        """Sends a message; waits while the server does not read. Raises nebula.Error if the call failed, EOFError if
         the server has ended it, RuntimeError after done_sending.
         """
         if not self._flow.send(self._codec.encode(message)):
@@ -197,7 +197,7 @@ class Stream(_Caller):
         return self._decoded(self._flow.receive())
 
     def headers(self) -> Metadata:
-        """The metadata that comes before the first answer, as soon as it is here. Raises nebula.Error if it never is."""
+        """The metadata that comes before the first answer, when it is here. Raises nebula.Error if it never is."""
         self._flow.wait(lambda: self._pending.has_headers or self._pending.ended)
         if not self._pending.has_headers:
             self._raise_failure()

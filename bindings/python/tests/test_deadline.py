@@ -1,4 +1,4 @@
-"""Deadlines travel: calls made by a handler have the time that its own call has left. And what an error tells of its call."""
+"""Deadlines travel: calls of a handler have the time that its own call has left. And what errors tell of calls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Streams that end otherwise: errors in the middle, early ends, cancelling from each side, deadlines, lost references."""
+"""Streams that end otherwise: errors in the middle, early ends, cancelling, deadlines, lost references."""
 
 from __future__ import annotations
 
