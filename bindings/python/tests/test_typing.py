@@ -13,6 +13,8 @@ PACKAGE = pathlib.Path(__file__).parents[1]
 
 PROGRAM = """
     import asyncio
+    from typing import AsyncIterator, Iterator
+
     import nebula
 
     app = nebula.Service("hello")
@@ -28,6 +30,29 @@ PROGRAM = """
         if left is not None and left < 0.1:
             raise nebula.Error(nebula.DEADLINE_EXCEEDED, "too late")
         return greet(name)
+
+    @app.rpc
+    async def double(numbers: AsyncIterator[int], ctx: nebula.Context) -> AsyncIterator[int]:
+        async for number in numbers:
+            yield 2 * number
+
+    @app.rpc
+    def count(to: int) -> Iterator[int]:
+        yield from range(to)
+
+    async def talk(service: nebula.ServiceClient) -> None:
+        stream: nebula.AsyncStream
+        async with service.double.open() as stream:
+            await stream.send(1)
+            await stream.done_sending()
+            async for number in stream:
+                print(number, stream.trailers.get("served-by", ""))
+        try:
+            await service.double(iter([1]))
+        except nebula.Error as error:
+            if error.fate is nebula.Fate.UNSENT or error.fault is nebula.Fault.OVERLOAD:
+                with nebula.detached():
+                    print([number async for number in service.count.stream(to=3)])
 
     async def main() -> None:
         async with nebula.serve(app, address="tcp://127.0.0.1:0") as server:
