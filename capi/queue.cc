@@ -196,7 +196,7 @@ CallRecord* nebula_queue::find(uint64_t id) {
 
 void nebula_queue::take(CallRecord& record) {
   bool has_message = false;
-  while (record.owed < limits::stream_events_bytes) {
+  while (record.owed < limits::stream_events_bytes || record.in->is_cut()) {
     Bytes message;
     switch (record.in->next(&message)) {
       case Source::Next::later: return;

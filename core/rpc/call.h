@@ -44,8 +44,11 @@ class Source {
 
   virtual Ending& ending() = 0;
 
-  // `then` runs when it is worth asking again, once after each `later`; never inside next(). It may destroy the source,
-  // as its last act.
+  // It has ended before its time: what was not taken is gone, and next() gives the end.
+  bool is_cut() const { return is_cut_; }
+
+  // `then` runs when it is worth asking again, once after each `later`; and when the source is cut, for who is not asking
+  // just now must hear of that too. Never inside next(). It may destroy the source, as its last act.
   void on_ready(Fn<void()> then) { then_ = std::move(then); }
 
  protected:
@@ -56,9 +59,15 @@ class Source {
     if (std::exchange(is_awaited_, false) && then_) then_();
   }
 
+  // The rest is gone. The last thing, as well.
+  void cut() {
+    is_cut_ = is_awaited_ = true;
+    ready();
+  }
+
  private:
   Fn<void()> then_;
-  bool is_awaited_ = false;
+  bool is_awaited_ = false, is_cut_ = false;
 };
 
 // None, one, many.

@@ -34,7 +34,9 @@ void Inbox::finish(Ending ending) {
 
 void Inbox::cut(Ending ending) {
   messages_.clear();
-  finish(std::move(ending));
+  call_ = nullptr;
+  ending_ = std::move(ending);
+  Source::cut();
 }
 
 Source::Next Inbox::take(Bytes* message) {

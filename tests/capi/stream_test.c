@@ -340,6 +340,27 @@ Test(stream, ends_with_its_deadline_at_both_ends) {
   free_world(&s.w);
 }
 
+/* Its client holds more than it may and says nothing; it still hears of the end, whichever comes. */
+Test(stream, that_nobody_reads_ends_all_the_same) {
+  for (int by_deadline = 0; by_deadline < 2; by_deadline++) {
+    streams s;
+    make_streams(&s);
+    s.echoes = 1;
+    s.call = nebula_call_start(s.w.queue, s.held, 7, by_deadline ? 300000 : 0, NULL, 0, NULL, 0, 0);
+    static char message[100000];
+    for (int i = 0; i < 5; i++) cr_assert_geq(nebula_call_send(s.call, message, sizeof message, 0), 0);
+    for (int turns = 0; turns < 1000; turns++) {
+      stream_turn(&s, 0);
+      if (s.served_bytes > 0) nebula_call_consume(s.served, sizeof message);
+    }
+    cr_assert_gt(s.bytes, 200000, "got %d messages", s.messages);
+    if (!by_deadline) nebula_call_cancel(s.call, NEBULA_CANCELLED);
+    stream_until(&s, &s.w.finished, 1);
+    cr_assert_eq(s.w.last.status, by_deadline ? NEBULA_DEADLINE_EXCEEDED : NEBULA_CANCELLED);
+    free_world(&s.w);
+  }
+}
+
 Test(stream, that_is_open_when_all_is_freed_leaks_nothing) {
   streams s;
   make_streams(&s);
