@@ -38,7 +38,7 @@ demo: examples python ## a Python and a C service call each other by name: watch
 build: build/release/build.ninja ## the engine, the examples, the benchmarks, the simulation
 	@cmake --build build/release
 
-test: setup ## every test there is; ONLY="layers docs unit capi tsan sim attack fuzz exports python interop" for some
+test: setup ## every test there is; ONLY="layers docs unit capi cpp tsan sim attack fuzz exports python interop" for some
 	@$(PYTHON) tests/run.py $(ONLY)
 
 bench: build ## the benchmarks, one number per line

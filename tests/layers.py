@@ -51,9 +51,9 @@ HEADERLESS = {
     "examples/1_hello/hello.py": "the README shows it letter by letter",
     "proto/grpc/health/v1/health.proto": "gRPC's own file",
 }
-# What a program in examples/ may include: nebula.h, its own generated messages, and what every libc has.
+# What a program in examples/ may include: nebula.h, its own generated messages, and what every libc or libstdc++ has.
 EXAMPLE_INCLUDE = re.compile(
-    r"nebula\.h(pp)?|[\w.]+\.pb-c\.h|(assert|ctype|errno|fcntl|inttypes|limits|locale|math|poll|pthread|signal|stdalign|stdarg"
+    r"nebula\.h(pp)?|iostream|regex|string|[\w.]+\.pb-c\.h|(assert|ctype|errno|fcntl|inttypes|limits|locale|math|poll|pthread|signal|stdalign|stdarg"
     r"|stdbool|stddef|stdint|stdio|stdlib|string|time|unistd)\.h|sys/\w+\.h"
 )
 

@@ -2,7 +2,7 @@
 # tests/run.py - builds and runs every test of the repository, and counts.
 #
 # usage: tests/run.py [part...]     none: all of them
-# parts: layers docs unit capi tsan sim attack fuzz exports python interop
+# parts: layers docs unit capi cpp tsan sim attack fuzz exports python interop
 #
 # One line per program: name, outcome, time; the full output of what failed. Criterion programs and pytest count each of
 # their tests, everything else counts as one. A build that fails, a program that crashes, hangs or runs no test at all,
@@ -148,13 +148,22 @@ def unit():
             criterion(program)
 
 
-def capi():
-    """The C ABI, from C, under the same sanitizers."""
-    programs = [file for file in sorted(ASAN.glob("capi_*")) if file.is_file()]
+def criterions(prefix):
+    programs = [file for file in sorted(ASAN.glob(f"{prefix}_*")) if file.is_file()]
     for program in programs:
         criterion(program)
     if not programs:
-        missing("capi", "no program build/asan/tests/capi_*")
+        missing(prefix, f"no program build/asan/tests/{prefix}_*")
+
+
+def capi():
+    """The C ABI, from C, under the same sanitizers."""
+    criterions("capi")
+
+
+def cpp():
+    """nebula.hpp, under the same sanitizers."""
+    criterions("cpp")
 
 
 def tsan():
@@ -213,8 +222,8 @@ def interop():
 
 
 PARTS = {
-    layers: [], docs: [], unit: ["asan"], capi: ["asan"], tsan: ["tsan"], sim: ["build", "asan"], attack: ["build"],
-    fuzz: ["fuzzers"], exports: ["build"], python: ["python"], interop: ["build", "python"],
+    layers: [], docs: [], unit: ["asan"], capi: ["asan"], cpp: ["asan"], tsan: ["tsan"], sim: ["build", "asan"],
+    attack: ["build"], fuzz: ["fuzzers"], exports: ["build"], python: ["python"], interop: ["build", "python"],
 }
 
 

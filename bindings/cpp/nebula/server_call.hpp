@@ -1,0 +1,165 @@
+// bindings/cpp/nebula/server_call.hpp - a call at its server: what a handler sees of it, and how it is answered.
+#ifndef NEBULA_CPP_SERVER_CALL_HPP
+#define NEBULA_CPP_SERVER_CALL_HPP
+
+#include "channel.hpp"
+
+namespace nebula {
+namespace detail {
+
+class ServerCall final : public Pipe {
+ public:
+  // The deadline counts from the event on.
+  explicit ServerCall(const nebula_event& event)
+      : metadata_(Metadata::unpack(event.metadata, event.metadata_size)), flags_(event.flags) {
+    call_ = event.call;
+    if (event.value != 0) deadline_ = Clock::now() + std::chrono::microseconds(event.value);
+    if (event.data != nullptr) receive(event);
+    has_ended_ = (event.flags & NEBULA_END) != 0;
+  }
+
+  uint64_t id() const { return call_; }
+  const Metadata& metadata() const { return metadata_; }
+  uint32_t flags() const { return flags_; }
+  Clock::time_point deadline() const { return deadline_; }
+  Metadata& trailers() { return trailers_; }
+
+  // A single request is there from the beginning.
+  std::string take_request() {
+    std::lock_guard<std::mutex> hold(lock_);
+    return inbox_.empty() ? std::string() : take();
+  }
+
+  nebula_call_info describe() const {
+    nebula_call_info info{};
+    info.size = sizeof info;
+    nebula_call_describe(call_, &info);
+    return info;
+  }
+
+  void send_headers(const Metadata& metadata) {
+    std::string block = metadata.pack();
+    int32_t result = nebula_call_headers(call_, block.data(), static_cast<uint32_t>(block.size()));
+    if (result != NEBULA_E_STALE) check(result);
+  }
+
+  // One response, and OK.
+  void answer(std::string_view message) {
+    std::lock_guard<std::mutex> hold(lock_);
+    if (is_over_) return;
+    if (trailers_.empty()) {
+      check_sent(send(message, NEBULA_END));
+    } else {
+      check_sent(send(message, 0));
+      finish_with(NEBULA_OK, nullptr, trailers_);
+    }
+    end();
+  }
+
+  // OK without a response: the end of a stream of responses.
+  void finish() {
+    std::lock_guard<std::mutex> hold(lock_);
+    if (is_over_) return;
+    finish_with(NEBULA_OK, nullptr, trailers_);
+    end();
+  }
+
+  void fail(const Error& error) {
+    std::lock_guard<std::mutex> hold(lock_);
+    if (is_over_) return;
+    // Trailers that may not travel do not keep the status from its caller.
+    if (finish_with(error.code(), error.message().c_str(), error.trailers().empty() ? trailers_ : error.trailers()) ==
+        NEBULA_E_ARGUMENT)
+      finish_with(error.code(), error.message().c_str(), {});
+    end();
+  }
+
+  void on_event(const nebula_event& event) {
+    {
+      std::lock_guard<std::mutex> hold(lock_);
+      if (is_over_) return;
+      switch (event.kind) {
+        case NEBULA_EV_MESSAGE: receive(event); break;
+        case NEBULA_EV_WRITABLE: is_full_ = false; break;
+        case NEBULA_EV_CANCELLED:
+          is_over_ = true;
+          error_.emplace(event.status, text_of(event), Metadata(), Fate::unknown, Fault::caller);
+          break;
+        default: break;
+      }
+      if (event.kind == NEBULA_EV_END || (event.kind == NEBULA_EV_MESSAGE && (event.flags & NEBULA_END) != 0))
+        has_ended_ = true;
+    }
+    changed_.notify_all();
+  }
+
+ private:
+  static void check_sent(int32_t result) {
+    if (result != NEBULA_E_STALE) check(result);  // that: the call died, and there is nobody to tell
+  }
+
+  int32_t finish_with(int32_t code, const char* message, const Metadata& trailers) {
+    std::string block = trailers.pack();
+    return nebula_call_finish(call_, code, message, block.data(), static_cast<uint32_t>(block.size()));
+  }
+
+  // From here on there are no more events of this call; whoever still reads or writes must not wait for one.
+  void end() {
+    is_over_ = true;
+    error_.emplace(NEBULA_FAILED_PRECONDITION, "the call has been answered");
+    changed_.notify_all();
+  }
+
+  const Metadata metadata_;
+  const uint32_t flags_;
+  Clock::time_point deadline_ = Clock::time_point::max();
+  Metadata trailers_;
+};
+
+}  // namespace detail
+
+// What a handler may know and say beside messages. It is a handler's second parameter, or third for streams; optional.
+class Context {
+ public:
+  explicit Context(detail::ServerCall& call) : call_(call) {}
+
+  const Metadata& metadata() const { return call_.metadata(); }
+  bool is_json() const { return (call_.flags() & NEBULA_JSON) != 0; }  // the request came as application/grpc+json
+  std::string method() const { return call_.describe().method; }
+  std::string peer() const { return call_.describe().peer; }
+  bool is_cancelled() const { return call_.is_over(); }                // nobody waits for the answer any more
+
+  // steady_clock's time_point::max() without a deadline. Calls made by this handler, on its thread, inherit it.
+  std::chrono::steady_clock::time_point deadline() const { return call_.deadline(); }
+
+  // Metadata before the response; once. A method that streams responses sends it at once.
+  void send_headers(const Metadata& metadata) { call_.send_headers(metadata); }
+  void add_trailer(std::string name, std::string value) { call_.trailers().add(std::move(name), std::move(value)); }
+
+ private:
+  detail::ServerCall& call_;
+};
+
+// The answer that a handler of Server::async owes: now or later, from any thread, once. Dropped, it says INTERNAL.
+template <class Out>
+class Answer {
+ public:
+  explicit Answer(std::shared_ptr<detail::ServerCall> call) : call_(std::move(call)) {}
+  Answer(Answer&&) = default;
+  Answer(const Answer&) = delete;
+  Answer& operator=(const Answer&) = delete;
+  ~Answer() {
+    if (call_ != nullptr) call_->fail(Error(NEBULA_INTERNAL, "the handler gave no answer"));
+  }
+
+  void operator()(const Out& response) { call_->answer(detail::encode(response)); }
+  void fail(const Error& error) { call_->fail(error); }
+  Context context() { return Context(*call_); }
+
+ private:
+  std::shared_ptr<detail::ServerCall> call_;
+};
+
+}  // namespace nebula
+
+#endif
