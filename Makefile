@@ -22,7 +22,7 @@ export CCACHE_NOHASHDIR := 1
 export CC := $(if $(filter default,$(origin CC)),cc,$(CC))
 export CXX := $(if $(filter default,$(origin CXX)),c++,$(CXX))
 
-.PHONY: help setup demo build test bench sim attack planted fuzz install clean examples asan tsan clang fuzzers python
+.PHONY: help setup demo build test bench sim attack interop planted fuzz install clean examples asan tsan clang fuzzers python
 .DELETE_ON_ERROR:
 
 help: ## what can be done here
@@ -55,6 +55,10 @@ attack: build/release/build.ninja ## attack a server with all that is known; AGA
 fuzz: setup ## all fuzzers, each for TIME=60 seconds; what they find lies in build/fuzz/found
 	@$(MAKE) --no-print-directory fuzzers
 	@$(PYTHON) tests/fuzz/run.py --seconds $(TIME)
+
+interop: build/release/build.ninja ## gRPC's interop cases against grpc-go, both ways, plain and TLS
+	@cmake --build build/release --target interop_server interop_client
+	@$(PYTHON) tests/interop/go/matrix.py
 
 planted: setup ## plant each bug of tests/sim/planted and see that the tests find it
 	@$(PYTHON) scripts/planted.py

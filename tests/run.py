@@ -63,11 +63,13 @@ def execute(command, env=None):
 
 
 def counts(output):
-    """Passed and failed tests by the words of Criterion or pytest; None if these are the words of neither."""
+    """Passed and failed tests by the words of Criterion, the matrix of interop or pytest; None if they are of none."""
     found = re.findall(r"Synthesis: Tested: (\d+) \| Passing: (\d+) \| Failing: (\d+) \| Crashing: (\d+)", output)
     if found:
         tested, passing, _, _ = map(int, found[-1])
         return passing, tested - passing
+    if found := re.findall(r"^interop: (\d+) passed, (\d+) failed$", output, re.M):
+        return tuple(map(int, found[-1]))
     found = re.findall(r"^(?:=+ )?((?:\d+ \w+(?:, )?)+) in [\d.]+s\b.*$", output, re.M)
     if found:
         words = {word: int(number) for number, word in re.findall(r"(\d+) (\w+)", found[-1])}
@@ -80,6 +82,8 @@ def run(name, command, env=None, counted=False):
     """Runs a test program and counts its tests; counted: it must say how many tests it ran."""
     global passed, failed
     code, output, seconds = execute(command, env)
+    if code == 0 and not counted and (skipped := re.search(r"^.* skipped: (.*)$", output, re.M)):
+        return say(name, "skipped", seconds, skipped.group(1))
     known = counts(output)
     good, bad = known if known is not None and (counted or sum(known)) else (0 if counted else int(code == 0), 0)
     trouble = ""
@@ -219,6 +223,7 @@ def python():
 
 def interop():
     pytest("interop", "tests/interop")
+    run("interop (grpc-go)", [sys.executable, "tests/interop/go/matrix.py", "--short"])
 
 
 PARTS = {
