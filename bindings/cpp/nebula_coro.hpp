@@ -16,6 +16,7 @@
 #include "nebula.hpp"
 
 namespace nebula {
+inline namespace v1 {
 
 // One unary call to be awaited, once. It starts when it is awaited.
 template <class Out>
@@ -162,6 +163,7 @@ Server& coroutine(Server& server, const std::string& path, Handler handler) {
   });
 }
 
+}  // namespace v1
 }  // namespace nebula
 
 #endif

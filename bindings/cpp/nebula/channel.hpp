@@ -8,6 +8,7 @@
 #include "stream.hpp"
 
 namespace nebula {
+inline namespace v1 {
 
 // What one call wants. A duration alone will do: channel.call(path, request, 500ms).
 class CallOptions {
@@ -353,6 +354,7 @@ class Channel {
   nebula_channel* channel_;
 };
 
+}  // namespace v1
 }  // namespace nebula
 
 #endif

@@ -8,7 +8,7 @@
 
 #include "error.hpp"
 
-namespace nebula::detail {
+namespace nebula::v1::detail {
 
 using ByteVector = std::vector<uint8_t>;
 
@@ -47,6 +47,6 @@ T decode(std::string&& bytes, int32_t code) {
   }
 }
 
-}  // namespace nebula::detail
+}  // namespace nebula::v1::detail
 
 #endif

@@ -15,6 +15,7 @@
 #include "error.hpp"
 
 namespace nebula {
+inline namespace v1 {
 namespace detail {
 
 // Whoever waits for events: every tag that we give to the ABI is one of these.
@@ -165,6 +166,7 @@ class Engine {
   std::shared_ptr<detail::Loop> loop_;
 };
 
+}  // namespace v1
 }  // namespace nebula
 
 #endif

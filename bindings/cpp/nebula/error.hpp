@@ -13,6 +13,8 @@
 #include <vector>
 
 namespace nebula {
+// Inline, so nobody writes it; and not the engine's own names, should a program have both in it (libnebula.a).
+inline namespace v1 {
 
 // Names and values in the order in which they travel; a name may occur several times. The values of names that end in
 // "-bin" are any bytes, all others printable ASCII.
@@ -114,6 +116,7 @@ inline void check(int32_t result) {
 }
 
 }  // namespace detail
+}  // namespace v1
 }  // namespace nebula
 
 #endif

@@ -7,7 +7,7 @@
 
 #include "engine.hpp"
 
-namespace nebula::detail {
+namespace nebula::v1::detail {
 
 class Pool {
  public:
@@ -61,6 +61,6 @@ class Pool {
   bool is_ending_ = false;
 };
 
-}  // namespace nebula::detail
+}  // namespace nebula::v1::detail
 
 #endif

@@ -9,6 +9,7 @@
 #include "server_call.hpp"
 
 namespace nebula {
+inline namespace v1 {
 
 struct ServerOptions {
   nebula_server_options wire{};  // of the ABI; its size is set for you
@@ -343,6 +344,7 @@ class Server {
   bool is_listening_ = false, has_started_ = false;
 };
 
+}  // namespace v1
 }  // namespace nebula
 
 #endif

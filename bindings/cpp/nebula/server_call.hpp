@@ -5,6 +5,7 @@
 #include "channel.hpp"
 
 namespace nebula {
+inline namespace v1 {
 namespace detail {
 
 class ServerCall final : public Pipe {
@@ -160,6 +161,7 @@ class Answer {
   std::shared_ptr<detail::ServerCall> call_;
 };
 
+}  // namespace v1
 }  // namespace nebula
 
 #endif

@@ -11,6 +11,7 @@
 #include "engine.hpp"
 
 namespace nebula {
+inline namespace v1 {
 namespace detail {
 
 // Both sides have one. The inbox is bounded by the engine (NEBULA_HOLD): what is not read is not taken from the peer.
@@ -152,6 +153,7 @@ class Stream : public Reader<In>, public Writer<Out> {
   Stream(detail::Pipe& pipe, int32_t decode_error) : Reader<In>(pipe, decode_error), Writer<Out>(pipe) {}
 };
 
+}  // namespace v1
 }  // namespace nebula
 
 #endif
