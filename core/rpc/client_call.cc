@@ -1,6 +1,7 @@
 // rpc/client_call.cc - request to headers, trailers to status, and the words when a call ends otherwise.
 #include "rpc/client_call.h"
 
+#include "loop/anchor.h"
 #include "rpc/frame.h"
 #include "rpc/grpc.h"
 #include "rpc/inbox.h"
@@ -27,7 +28,7 @@ class ClientCall final : public StreamEvents, private InboxEvents {
 
   // InboxEvents
   void on_taken(size_t wire_bytes) override { stream_->consumed(wire_bytes); }
-  void on_dropped() override;
+  void on_dropped(size_t wire_bytes) override;
 
   bool is_over() const { return request_.context == nullptr; }
   void send_body();
@@ -52,6 +53,7 @@ class ClientCall final : public StreamEvents, private InboxEvents {
   std::optional<Bytes> message_;
   Metadata metadata_;
   std::string http_status_;
+  std::optional<Anchor<ClientCall>> anchor_;  // where its source has failed
 };
 
 Status ClientCall::start(Session& session, Metadata head, Request& request, Reply& reply, Again* again) {
@@ -65,7 +67,6 @@ Status ClientCall::start(Session& session, Metadata head, Request& request, Repl
   bool has_body = !std::holds_alternative<std::monostate>(request_.body);
   stream_->headers(std::move(head), !has_body);
   if (has_body) send_body();
-  if (is_over()) return {};  // the source of its messages has failed
   // Last, for it may have been cancelled already: then the stream is reset before any of it has left.
   request_.context->on_cancel([this](const Status& why) {
     // What has answered has seen the request, whatever becomes of the rest.
@@ -83,7 +84,12 @@ void ClientCall::send_body() {
   }
   outbox_.start(*stream_, std::move(std::get<std::unique_ptr<Source>>(request_.body)), [this](Ending ending) {
     if (ending.status.ok()) return static_cast<void>(stream_->data({}, true));
-    fail(std::move(ending.status), ending.fate);
+    // In a later step: whoever places calls must not find itself destroyed by the answer to one.
+    anchor_.emplace(*this);
+    loop_.later([self = anchor_->ref(), ending = std::move(ending)]() mutable {
+      ClientCall* call = self.get();
+      if (call != nullptr && !call->is_over()) call->fail(std::move(ending.status), ending.fate);
+    });
   });
 }
 
@@ -176,15 +182,15 @@ void ClientCall::fail(Status why, Fate fate) {
   reply(Response{std::move(ending)});
 }
 
-void ClientCall::on_dropped() {
+void ClientCall::on_dropped(size_t) {
   inbox_ = nullptr;
   stop();
   stream_->reset(h2::cancel);
 }
 
 void ClientCall::stop() {
-  outbox_.stop();
   std::exchange(request_.context, nullptr)->on_cancel(nullptr);
+  outbox_.stop();
 }
 
 void ClientCall::on_closed(Status why, Fate fate) {
@@ -207,7 +213,12 @@ void ClientCall::on_closed(Status why, Fate fate) {
 bool ClientCall::may_be_repeated() const { return again_ && !outbox_.has_begun(); }
 
 void ClientCall::repeat(Ending why) {
-  if (outbox_.is_running()) request_.body = outbox_.take_back();
+  if (std::holds_alternative<std::unique_ptr<Source>>(request_.body)) {
+    if (outbox_.is_running())
+      request_.body = outbox_.take_back();
+    else
+      request_.body = std::monostate();  // it has ended without a message
+  }
   request_.context->on_cancel(nullptr);
   Again again = std::move(again_);
   again(std::move(request_), std::move(reply_), std::move(why));

@@ -6,7 +6,7 @@
 namespace nebula {
 
 Inbox::~Inbox() {
-  if (call_ != nullptr) call_->on_dropped();
+  if (call_ != nullptr) call_->on_dropped(uncredited_);
 }
 
 Status Inbox::feed(Bytes chunk) {

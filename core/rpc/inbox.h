@@ -13,8 +13,8 @@ namespace nebula {
 
 // What an inbox tells its call. Neither comes once the call has finished it.
 struct InboxEvents {
-  virtual void on_taken(size_t wire_bytes) = 0;  // the peer may send so much more
-  virtual void on_dropped() = 0;                 // the reader does not want the rest
+  virtual void on_taken(size_t wire_bytes) = 0;    // the peer may send so much more
+  virtual void on_dropped(size_t wire_bytes) = 0;  // so much was not taken, and the reader does not want the rest
 
  protected:
   ~InboxEvents() = default;

@@ -111,6 +111,12 @@ Status ServerCall::take(Bytes data) {
   }
 }
 
+// What still comes is thrown away. But it may come: the caller may not listen before it has said all.
+void ServerCall::on_dropped(size_t wire_bytes) {
+  inbox_ = nullptr;
+  if (stream_ != nullptr) stream_->consumed(wire_bytes);
+}
+
 Status ServerCall::end_of_request() {
   if (inbox_ != nullptr ? inbox_->is_inside() : reader_.is_inside())
     return internal("the request ends inside a message");

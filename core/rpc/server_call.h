@@ -29,7 +29,7 @@ class ServerCall final : public StreamEvents, private InboxEvents {
 
   // InboxEvents
   void on_taken(size_t wire_bytes) override { stream_->consumed(wire_bytes); }
-  void on_dropped() override { inbox_ = nullptr; }  // what still comes is thrown away
+  void on_dropped(size_t wire_bytes) override;
 
   Status begin(const Head& head);       // not ok: how to answer without a handler
   void refuse_http(std::string_view http_status, std::string_view text);

@@ -28,15 +28,31 @@ Response with(std::string_view body) {
   return response;
 }
 
+Response with(Tray& responses) {
+  Response response;
+  response.body = responses.source();
+  return response;
+}
+
+std::unique_ptr<Source> requests_of(Holder::Call& call) {
+  return std::move(std::get<std::unique_ptr<Source>>(call.request.body));
+}
+
 Call::Call(std::string_view path, std::string_view body, Time deadline)
     : method{std::string(path)}, context(deadline, {}), message(body) {}
 
+Call::Call(std::string_view path, Shape shape, Time deadline) : Call(path, "hi", deadline) { method.shape = shape; }
+
 Call::~Call() {
-  if (answers == 0) context.cancel(cancelled("the test is over"));
+  if (ending() == nullptr) context.cancel(cancelled("the test is over"));
 }
 
 Request Call::request() {
-  Request request{&method, &context, metadata, Bytes::copy(message), codec};
+  Request request{&method, &context, metadata, {}, codec};
+  if (streams_requests(method.shape))
+    request.body = requests.source();
+  else
+    request.body = Bytes::copy(message);
   request.wait_for_ready = wait_for_ready;
   return request;
 }
@@ -45,8 +61,16 @@ Reply Call::reply() {
   return [this](Result<Response> result) {
     answers++;
     answer = result.ok() ? std::move(*result) : Response{{result.status()}};
+    std::unique_ptr<Source>* source = std::get_if<std::unique_ptr<Source>>(&answer->body);
+    if (source != nullptr) responses.start(std::move(*source));
     if (then) then();
   };
+}
+
+const Ending* Call::ending() const {
+  if (!answer) return nullptr;
+  if (!std::holds_alternative<std::unique_ptr<Source>>(answer->body)) return &*answer;
+  return responses.ending ? &*responses.ending : nullptr;
 }
 
 std::string Call::body() const {

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "kit/messages.h"
 #include "kit/streams.h"
 #include "rpc/client_call.h"
 #include "rpc/frame.h"
@@ -49,18 +50,22 @@ class Holder final : public Service {
 };
 
 Response with(std::string_view body);
+Response with(Tray& responses);
+std::unique_ptr<Source> requests_of(Holder::Call& call);  // of a method that streams them
 
 // One call of a client, and what became of it. Its end is the call's end too.
 struct Call {
   explicit Call(std::string_view path = "/hello/greet", std::string_view body = "hi", Time deadline = Time::never());
+  Call(std::string_view path, Shape shape, Time deadline = Time::never());  // sends `requests`, or `message`
   ~Call();
 
   Request request();
   Reply reply();
 
   // "UNAVAILABLE: why", "OK", or "open".
-  std::string end() const { return answer ? answer->status.text() : "open"; }
-  Code code() const { return answer ? answer->status.code() : Code::data_loss; }  // which nothing here gives
+  std::string end() const { return ending() != nullptr ? ending()->status.text() : "open"; }
+  Code code() const { return ending() != nullptr ? ending()->status.code() : Code::data_loss; }  // nothing here gives it
+  const Ending* ending() const;  // null: open
   std::string body() const;
 
   Method method;
@@ -69,6 +74,8 @@ struct Call {
   std::string message;
   Codec codec = Codec::proto;
   bool wait_for_ready = false;
+  Tray requests;
+  Reader responses;
 
   int answers = 0;
   std::optional<Response> answer;

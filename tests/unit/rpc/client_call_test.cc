@@ -570,3 +570,195 @@ Test(client_call, can_cancel_another_inside_its_answer) {
   cr_assert_eq(script.call.answers, 1);
   cr_assert_eq(other.answers, 1);
 }
+
+// ---- streams of messages
+
+namespace {
+
+// A bidi call that has arrived at a server of the test's own.
+struct ScriptedStream : Scripted {
+  explicit ScriptedStream(size_t message_bytes_max = limits::message_bytes_max) : Scripted(false) {
+    call.method = {"/hello/chat", false, nullptr, Shape::bidi};
+    cr_assert(start(call, message_bytes_max).ok());
+    settle();
+  }
+};
+
+}  // namespace
+
+Test(client_call, ends_its_half_of_a_stream_with_its_requests) {
+  ScriptedStream script;
+  cr_assert(!script.served().has_ended && script.served().received.empty());
+  script.call.requests.put("one");
+  script.settle();
+  cr_assert(script.served().received == framed("one") && !script.served().has_ended);
+  script.call.requests.end();
+  script.settle();
+  cr_assert(script.served().has_ended);
+  script.good_head();
+  script.body(framed("after that"));
+  script.good_end();
+  cr_assert(script.end() == "OK");
+  cr_assert(script.call.responses.messages == std::vector<std::string>({"after that"}));
+}
+
+Test(client_call, stops_its_requests_when_the_answer_has_ended) {
+  ScriptedStream script;
+  script.good_head();
+  script.good_end();
+  cr_assert(script.end() == "OK");
+  cr_assert(!script.call.requests.is_held());
+  cr_assert_eq(script.wire.client.session->open_count(), 0);
+  cr_assert(script.lives());
+}
+
+Test(client_call, finds_the_errors_of_a_stream_of_responses) {
+  struct Row {
+    std::string bytes;
+    bool ends_with_data;
+    std::string end;
+  };
+  for (const Row& row :
+       {Row{framed("hello").substr(0, 7), false, "INTERNAL: the answer ends inside a message"},
+        Row{framed("hello"), true, "INTERNAL: the peer ended the stream without a status"},
+        Row{std::string("\1\0\0\0\2xx", 7), false,
+            "INTERNAL: a message is marked as compressed, but no grpc-encoding was agreed"},
+        Row{std::string("\0\0\0\1\0", 5), false,
+            "RESOURCE_EXHAUSTED: a message of 256 bytes is over the limit of 100"}}) {
+    ScriptedStream script(100);
+    script.good_head();
+    script.body(framed("fine"));
+    script.settle();
+    script.body(row.bytes, row.ends_with_data);
+    if (!row.ends_with_data) script.good_end();
+    cr_assert(script.end() == row.end, "%s", script.call.end().c_str());
+    cr_assert(script.call.responses.messages.at(0) == "fine");
+    cr_assert_eq(script.call.ending()->fate, Fate::processed);
+    cr_assert(!script.call.requests.is_held());
+    cr_assert(script.lives());
+  }
+}
+
+Test(client_call, ends_a_stream_that_is_reset_in_any_phase) {
+  struct Row {
+    uint32_t h2_code;
+    Code code;
+    Fate unanswered;
+  };
+  for (Row row : {Row{h2::refused_stream, Code::unavailable, Fate::unprocessed},
+                  Row{h2::cancel, Code::cancelled, Fate::unknown},
+                  Row{h2::internal_error, Code::internal, Fate::unknown}}) {
+    for (int phase = 0; phase < 4; phase++) {
+      ScriptedStream script;
+      if (phase > 0) script.call.requests.put("m");
+      if (phase > 1) script.good_head();
+      if (phase > 2) script.body(framed("hello") + framed("half").substr(0, 7));
+      script.settle();
+      script.stream().reset(row.h2_code);
+      script.end();
+      cr_assert_eq(script.call.code(), row.code, "phase %d: %s", phase, script.call.end().c_str());
+      cr_assert_eq(script.call.ending()->fate, phase > 1 ? Fate::processed : row.unanswered);
+      cr_assert_eq(script.call.responses.messages.size(), phase > 2 ? 1 : 0);
+      cr_assert(!script.call.requests.is_held());
+      cr_assert(script.lives());
+    }
+  }
+}
+
+Test(client_call, ends_a_stream_whose_connection_is_lost_in_any_phase) {
+  for (int phase = 0; phase < 4; phase++) {
+    ScriptedStream script;
+    if (phase > 0) script.call.requests.put("m");
+    if (phase > 1) script.good_head();
+    if (phase > 2) script.body(framed("hello"));
+    script.settle();
+    script.wire.server.session.reset();
+    script.end();
+    cr_assert_eq(script.call.code(), Code::unavailable);
+    cr_assert_eq(script.call.ending()->fate, phase > 1 ? Fate::processed : Fate::unknown);
+    cr_assert(!script.call.requests.is_held());
+  }
+}
+
+// ---- a second try
+
+namespace {
+
+// A call that may be repeated, and what came back instead of an answer.
+struct Repeatable {
+  explicit Repeatable(Shape shape) { call.method = {"/hello/chat", false, nullptr, shape}; }
+
+  void start() {
+    Request request = call.request();
+    send(std::move(request), call.reply());
+  }
+  void send(Request request, Reply reply) {
+    Again again = [this](Request back, Reply owed, Ending reason) {
+      cr_assert(!this->back);
+      this->back = std::move(back);
+      this->owed = std::move(owed);
+      why = std::move(reason);
+    };
+    cr_assert(
+        start_client_call(wire.world.loop, *wire.client.session, "hello", 1000, request, reply, &again).ok());
+    wire.settle();
+  }
+  void refuse() {
+    wire.server.streams.back()->stream->reset(h2::refused_stream);
+    wire.settle();
+  }
+  void send_again() { send(*std::exchange(back, std::nullopt), std::move(owed)); }
+  StreamEnd& served() { return *wire.server.streams.back(); }
+
+  Wire wire;
+  Call call;
+  std::optional<Request> back;
+  Reply owed;
+  Ending why;
+};
+
+}  // namespace
+
+Test(client_call, comes_back_whole_when_it_is_refused) {
+  for (Shape shape : {Shape::unary, Shape::bidi}) {
+    Repeatable script(shape);
+    script.start();
+    script.refuse();
+    cr_assert(script.back && script.call.end() == "open");
+    cr_assert_eq(script.why.fate, Fate::unprocessed);
+    cr_assert_eq(script.why.status.code(), Code::unavailable);
+    script.call.requests.put("hi");
+    script.send_again();
+    script.call.requests.end();
+    script.wire.settle();
+    cr_assert(script.served().received == framed("hi") && script.served().has_ended);
+  }
+}
+
+Test(client_call, comes_back_when_its_requests_have_ended_without_a_message) {
+  Repeatable script(Shape::bidi);
+  script.call.requests.end();
+  script.start();
+  script.refuse();
+  cr_assert(script.back.has_value());
+  script.send_again();
+  cr_assert(script.served().received.empty() && script.served().has_ended);
+}
+
+Test(client_call, does_not_come_back_when_a_message_was_pulled_or_an_answer_has_begun) {
+  Repeatable pulled(Shape::bidi);
+  pulled.call.requests.put("gone");
+  pulled.start();
+  pulled.refuse();
+  cr_assert(!pulled.back);
+  cr_assert_eq(pulled.call.code(), Code::unavailable);
+  cr_assert_eq(pulled.call.ending()->fate, Fate::unprocessed);
+
+  Repeatable answered(Shape::bidi);
+  answered.start();
+  answered.served().stream->headers(response_head(), false);
+  answered.wire.settle();
+  answered.refuse();
+  cr_assert(!answered.back);
+  cr_assert_eq(answered.call.ending()->fate, Fate::processed);
+}

@@ -1,0 +1,139 @@
+// unit/rpc/inbox_test.cc - chunks in, messages out, and the peer's credit to the byte.
+#include "rpc/inbox.h"
+
+#include <criterion/criterion.h>
+
+#include <string>
+
+#include "kit/messages.h"
+
+using namespace nebula;
+using namespace nebula::kit;
+
+namespace {
+
+std::string framed(std::string_view message) { return std::string(frame_message(Bytes::copy(message)).view()); }
+
+// The call of an inbox, and the inbox itself in a reader that waits to be allowed.
+struct Desk final : public InboxEvents {
+  explicit Desk(size_t message_bytes_max = 1000, size_t allowed = 0) {
+    std::unique_ptr<Inbox> made = std::make_unique<Inbox>(*this, message_bytes_max);
+    inbox = made.get();
+    reader.allowed = allowed;
+    reader.start(std::move(made));
+  }
+
+  void on_taken(size_t wire_bytes) override { credit += wire_bytes; }
+  void on_dropped(size_t wire_bytes) override {
+    drops++;
+    credit += wire_bytes;
+  }
+
+  Status feed(std::string_view chunk) {
+    fed += chunk.size();
+    return inbox->feed(Bytes::copy(chunk));
+  }
+
+  Inbox* inbox;
+  Reader reader;
+  size_t fed = 0;
+  size_t credit = 0;
+  int drops = 0;
+};
+
+}  // namespace
+
+Test(inbox, gives_messages_in_order_and_their_credit_as_they_are_taken) {
+  Desk desk;
+  cr_assert(desk.feed(framed("one") + framed("") + framed("three")).ok());
+  cr_assert_eq(desk.credit, 0, "nobody has read anything");
+  desk.reader.allow(1);
+  cr_assert_eq(desk.credit, framed("one").size());
+  desk.reader.allow(1);
+  cr_assert_eq(desk.credit, framed("one").size() + framed("").size());
+  desk.reader.allow(1);
+  cr_assert_eq(desk.credit, desk.fed);
+  cr_assert(desk.reader.messages == std::vector<std::string>({"one", "", "three"}));
+}
+
+Test(inbox, wakes_a_reader_that_waits) {
+  Desk desk(1000, 10);
+  cr_assert(desk.feed(framed("one")).ok());
+  cr_assert(desk.feed(framed("two")).ok());
+  cr_assert_eq(desk.reader.messages.size(), 2);
+  desk.inbox->finish({Status(Code::aborted, "no")});
+  cr_assert(desk.reader.end() == "ABORTED: no");
+  cr_assert_eq(desk.drops, 0);
+}
+
+Test(inbox, lets_a_message_be_larger_than_the_window) {
+  Desk desk(100'000);
+  std::string large = framed(std::string(60'000, 'm'));
+  cr_assert(desk.feed(large.substr(0, 30'000)).ok());
+  cr_assert_eq(desk.credit, 30'000, "it can only be read when it is whole");
+  cr_assert(desk.feed(large.substr(30'000)).ok());
+  cr_assert_eq(desk.credit, 30'000, "now it waits to be read");
+  desk.reader.allow(1);
+  cr_assert_eq(desk.credit, desk.fed);
+}
+
+Test(inbox, gives_credit_for_the_beginning_of_a_message_when_all_before_it_is_taken) {
+  Desk desk;
+  std::string next = framed(std::string(500, 'n'));
+  cr_assert(desk.feed(framed("one") + framed("two") + next.substr(0, 100)).ok());
+  desk.reader.allow(1);
+  cr_assert_eq(desk.credit, framed("one").size());
+  desk.reader.allow(1);
+  cr_assert_eq(desk.credit, desk.fed);
+  cr_assert(desk.inbox->is_inside());
+}
+
+Test(inbox, returns_all_credit_when_it_is_dropped) {
+  Desk desk;
+  cr_assert(desk.feed(framed("one") + framed("two") + framed("three").substr(0, 6)).ok());
+  desk.reader.allow(1);
+  desk.reader.drop();
+  cr_assert_eq(desk.drops, 1);
+  cr_assert_eq(desk.credit, desk.fed);
+}
+
+Test(inbox, gives_what_has_arrived_before_the_ending) {
+  Desk desk;
+  cr_assert(desk.feed(framed("one") + framed("two")).ok());
+  size_t credit = desk.credit;
+  desk.inbox->finish({Status(Code::not_found, "gone")});
+  desk.reader.allow(1);
+  cr_assert(desk.reader.end() == "open");
+  desk.reader.allow(2);
+  cr_assert_eq(desk.reader.messages.size(), 2);
+  cr_assert(desk.reader.end() == "NOT_FOUND: gone");
+  cr_assert_eq(desk.credit, credit, "the stream is over");
+  cr_assert_eq(desk.drops, 0);
+}
+
+Test(inbox, ends_at_once_when_it_is_cut) {
+  Desk desk;
+  cr_assert(desk.feed(framed("one") + framed("two")).ok());
+  desk.reader.allow(1);
+  desk.inbox->cut({cancelled("enough")});
+  desk.reader.allow(9);
+  cr_assert_eq(desk.reader.messages.size(), 1);
+  cr_assert(desk.reader.end() == "CANCELLED: enough");
+}
+
+Test(inbox, may_be_dropped_in_the_midst_of_being_fed) {
+  Desk desk(1000, 10);
+  desk.reader.then_message = [&] { desk.reader.drop(); };
+  cr_assert(desk.feed(framed("one") + framed("two")).ok());
+  cr_assert_eq(desk.reader.messages.size(), 1);
+  cr_assert_eq(desk.drops, 1);
+  cr_assert_eq(desk.credit, desk.fed);
+}
+
+Test(inbox, refuses_a_message_over_the_limit_and_a_compressed_one) {
+  Desk desk(10);
+  cr_assert(desk.feed(framed("0123456789")).ok());
+  cr_assert_eq(desk.feed(framed("0123456789a").substr(0, 5)).code(), Code::resource_exhausted);
+  Desk flagged;
+  cr_assert_eq(flagged.feed(std::string("\1\0\0\0\2xx", 7)).code(), Code::internal);
+}

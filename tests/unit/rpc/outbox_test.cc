@@ -1,0 +1,107 @@
+// unit/rpc/outbox_test.cc - from a source to a stream, as fast as the stream allows.
+#include "rpc/outbox.h"
+
+#include <criterion/criterion.h>
+
+#include <string>
+#include <vector>
+
+#include "kit/messages.h"
+#include "rpc/frame.h"
+
+using namespace nebula;
+using namespace nebula::kit;
+
+namespace {
+
+// A stream that takes so many messages before it says to wait.
+struct Sink final : public Stream {
+  void headers(Metadata, bool) override {}
+  bool data(Bytes data, bool) override {
+    FrameReader reader(1000);
+    reader.feed(std::move(data));
+    Result<std::optional<Bytes>> message = reader.next();
+    sent.emplace_back((*message)->view());
+    return room == 0 || --room > 0;
+  }
+  void consumed(size_t) override {}
+  void reset(uint32_t) override {}
+  bool is_unsent() const override { return false; }
+
+  int room = 1000;
+  std::vector<std::string> sent;
+};
+
+struct Desk {
+  void start() {
+    outbox.start(sink, tray.source(), [this](Ending how) { ends.push_back(how.status.text()); });
+  }
+  void writable(int room) {
+    sink.room = room;
+    outbox.on_writable();
+  }
+
+  Sink sink;
+  Tray tray;
+  Outbox outbox;
+  std::vector<std::string> ends;
+};
+
+}  // namespace
+
+Test(outbox, sends_what_is_there_and_then_what_comes) {
+  Desk desk;
+  desk.tray.put("one");
+  desk.start();
+  cr_assert_eq(desk.sink.sent.size(), 1);
+  desk.tray.put("two");
+  desk.tray.put("");
+  cr_assert(desk.sink.sent == std::vector<std::string>({"one", "two", ""}));
+  desk.tray.end({Status(Code::aborted, "no")});
+  cr_assert(desk.ends == std::vector<std::string>({"ABORTED: no"}));
+  cr_assert(!desk.outbox.is_running() && !desk.tray.is_held());
+}
+
+Test(outbox, pulls_no_further_than_the_stream_takes) {
+  Desk desk;
+  desk.sink.room = 3;
+  desk.tray.put("m", 10);
+  desk.tray.end();
+  desk.start();
+  cr_assert_eq(desk.tray.taken, 3);
+  desk.tray.put("late");
+  cr_assert_eq(desk.tray.taken, 3, "news from the source are no room in the stream");
+  desk.writable(5);
+  cr_assert_eq(desk.tray.taken, 8);
+  desk.writable(100);
+  cr_assert_eq(desk.tray.taken, 11);
+  cr_assert(desk.ends == std::vector<std::string>({"OK"}));
+}
+
+Test(outbox, drops_its_source_when_it_is_stopped) {
+  Desk desk;
+  desk.tray.put("one");
+  desk.start();
+  desk.outbox.stop();
+  cr_assert(!desk.tray.is_held());
+  desk.tray.put("two");
+  desk.writable(9);
+  cr_assert_eq(desk.sink.sent.size(), 1);
+  cr_assert(desk.ends.empty());
+}
+
+Test(outbox, gives_back_a_source_of_which_nothing_was_pulled) {
+  Desk desk;
+  desk.start();
+  cr_assert(!desk.outbox.has_begun());
+  std::unique_ptr<Source> source = desk.outbox.take_back();
+  cr_assert(source != nullptr && !desk.outbox.is_running());
+  desk.tray.put("one");  // heard by nobody
+  Sink other;
+  Outbox next;
+  next.start(other, std::move(source), [](Ending) {});
+  cr_assert(desk.sink.sent.empty() && other.sent == std::vector<std::string>({"one"}));
+  cr_assert(next.has_begun());
+  desk.tray.put("two");
+  cr_assert_eq(other.sent.size(), 2);
+}
