@@ -38,7 +38,7 @@ void Channel::call(Request request, Reply reply) {
     return reply(deadline_exceeded("the deadline passed before the call was sent"));
   called_ = env_.loop.now();
   if (idle_timer_ == nullptr && limits_.idle_max > Duration{}) look_for_idleness(limits_.idle_max);
-  Waiting call{std::move(request), std::move(reply)};
+  Waiting call{next_turn_++, std::move(request), std::move(reply)};
   // Not past those that wait already: calls go in the order in which they came.
   if (waiting_.empty() && place(call)) return;
   if (waiting_.size() >= limits::calls_waiting_max)
@@ -49,7 +49,7 @@ void Channel::call(Request request, Reply reply) {
     look();
   else if (look_timer_ == nullptr && !may_wait() && !call.request.wait_for_ready)
     return call.reply(why_not());
-  wait(next_turn_++, std::move(call));
+  wait(std::move(call));
 }
 
 // ---- idleness
@@ -147,8 +147,9 @@ bool Channel::place(Waiting& call) {
   while (const NodeState* state = balancer_->pick(call.request)) {
     auto node = std::find_if(nodes_.begin(), nodes_.end(),
                              [&](const std::unique_ptr<Node>& each) { return each.get() == state; });
-    Again again = [self = anchor_.ref()](Request request, Reply reply, Ending why) {
-      if (Channel* channel = self.get()) return channel->place_again(std::move(request), std::move(reply), std::move(why));
+    Again again = [self = anchor_.ref(), turn = call.turn](Request request, Reply reply, Ending why) {
+      if (Channel* channel = self.get())
+        return channel->place_again({turn, std::move(request), std::move(reply)}, std::move(why));
       reply(Response{std::move(why)});
     };
     // A node that cannot take it is marked as not usable, so this ends.
@@ -158,16 +159,18 @@ bool Channel::place(Waiting& call) {
 }
 
 // Transparent retry (gRFC A6): what never left is tried until the deadline, what a server has refused unseen once more.
-void Channel::place_again(Request request, Reply reply, Ending why) {
-  if (why.fate == Fate::unprocessed && std::exchange(request.was_refused, true)) return reply(Response{std::move(why)});
-  wait(front_turn_--, {std::move(request), std::move(reply)});
+void Channel::place_again(Waiting call, Ending why) {
+  if (why.fate == Fate::unprocessed && std::exchange(call.request.was_refused, true))
+    return call.reply(Response{std::move(why)});
+  wait(std::move(call));
   // In a later step: this comes from the depth of a session's event.
   env_.loop.later([self = anchor_.ref()] {
     if (Channel* channel = self.get()) channel->on_node_changed();
   });
 }
 
-void Channel::wait(int64_t turn, Waiting call) {
+void Channel::wait(Waiting call) {
+  int64_t turn = call.turn;
   Context* context = call.request.context;
   waiting_.emplace(turn, std::move(call));
   context->on_cancel([this, turn](const Status& why) {
@@ -188,10 +191,9 @@ void Channel::serve_waiting() {
     auto first = waiting_.begin();
     Waiting call = std::move(first->second);
     call.request.context->on_cancel(nullptr);
-    int64_t turn = first->first;
     waiting_.erase(first);
     if (place(call)) continue;
-    return wait(turn, std::move(call));  // back to its place at the head of the line
+    return wait(std::move(call));  // back to its place at the head of the line
   }
 }
 

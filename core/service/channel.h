@@ -40,6 +40,7 @@ class Channel final : public Service, public NodeEvents {
 
  private:
   struct Waiting {
+    int64_t turn;  // in the order of all calls: what comes back from a try keeps its place
     Request request;
     Reply reply;
   };
@@ -48,8 +49,8 @@ class Channel final : public Service, public NodeEvents {
   void on_snapshot(Snapshot snapshot);
   void on_node_changed() override;
   bool place(Waiting& call);            // true: a node has it
-  void place_again(Request request, Reply reply, Ending why);
-  void wait(int64_t turn, Waiting call);
+  void place_again(Waiting call, Ending why);
+  void wait(Waiting call);
   void serve_waiting();
   void fail_waiting();                  // those that do not want to wait any longer
   bool may_wait() const;                // a node may soon be there
@@ -75,9 +76,8 @@ class Channel final : public Service, public NodeEvents {
   std::vector<std::string> similar_;
   std::vector<std::unique_ptr<Node>> nodes_;
   std::vector<std::unique_ptr<Node>> leaving_;  // gone from the registry, finishing their calls
-  std::map<int64_t, Waiting> waiting_;          // in the order in which they came
-  int64_t next_turn_ = 1;
-  int64_t front_turn_ = 0;                      // of the next one that comes back; counts down
+  std::map<int64_t, Waiting> waiting_;          // by their turn
+  int64_t next_turn_ = 0;
   Anchor<Channel> anchor_{*this};
 };
 

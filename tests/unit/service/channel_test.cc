@@ -705,3 +705,216 @@ Test(channel, refuses_a_path_whose_first_part_is_no_name) {
   cr_assert(service_of_path("shop.v1.Cart/Add") == "shop.v1.Cart");
   cr_assert(service_of_path("hello") == "hello");
 }
+
+// ---- transparent retry (gRFC A6)
+
+namespace {
+
+// An instance of "hello" that is an HTTP/2 server of the test's own.
+struct Stranger {
+  explicit Stranger(Cluster& cluster, std::string id = "a") {
+    Result<std::unique_ptr<Listener>> made =
+        cluster.world.network.listen(url("mem:" + id), [this, &cluster](std::unique_ptr<Conn> conn) {
+          ends.push_back(std::make_unique<SessionEnd>());
+          ends.back()->then_stream = [this](StreamEnd& stream) { streams.push_back(&stream); };
+          ends.back()->start(cluster.world.loop, std::move(conn), true);
+        });
+    cr_assert(made.ok());
+    listener = std::move(*made);
+    endpoints = {{id, {url("mem:" + id)}}};
+  }
+
+  std::unique_ptr<Channel> channel(Cluster& cluster) { return cluster.channel("hello", &registry); }
+
+  // Answers a request: "OK" with what was asked.
+  static void answer(StreamEnd& stream) {
+    stream.stream->headers(response_head(), false);
+    stream.stream->data(Bytes::copy(stream.received), false);
+    stream.stream->headers(fields({{"grpc-status", "0"}}), true);
+  }
+
+  void announce() { registry.tell(endpoints); }
+
+  ToldRegistry registry;
+  EndpointList endpoints;
+  std::unique_ptr<Listener> listener;
+  std::vector<std::unique_ptr<SessionEnd>> ends;
+  std::vector<StreamEnd*> streams;  // of all connections, in the order in which they came
+};
+
+Calls start_all(Cluster& cluster, Channel& channel, int count) {
+  Calls calls;
+  for (int i = 0; i < count; i++) {
+    calls.push_back(std::make_unique<Call>("/hello/greet", std::to_string(i)));
+    cluster.start(channel, *calls.back());
+  }
+  return calls;
+}
+
+std::string order_of(const std::vector<StreamEnd*>& streams, size_t from) {
+  std::string text;
+  for (; from < streams.size(); from++) text += streams[from]->received.substr(frame_prefix_bytes) + " ";
+  return text;
+}
+
+}  // namespace
+
+Test(channel, tries_a_refused_call_once_more) {
+  Cluster cluster;
+  Stranger stranger(cluster);
+  std::unique_ptr<Channel> channel = stranger.channel(cluster);
+  Call call;
+  cluster.start(*channel, call);
+  stranger.announce();
+  cluster.settle();
+  cr_assert_eq(stranger.streams.size(), 1);
+  stranger.streams[0]->stream->reset(h2::refused_stream);
+  cluster.settle();
+  cr_assert_eq(stranger.streams.size(), 2);
+  cr_assert(call.end() == "open");
+  stranger.streams[1]->stream->reset(h2::refused_stream);
+  cluster.settle();
+  cr_assert_eq(stranger.streams.size(), 2, "once is enough");
+  cr_assert_eq(call.code(), Code::unavailable);
+  cr_assert_eq(call.ending()->fate, Fate::unprocessed);
+  cr_assert_eq(call.answers, 1);
+}
+
+Test(channel, answers_a_refused_call_by_its_second_try) {
+  Cluster cluster;
+  Stranger stranger(cluster);
+  std::unique_ptr<Channel> channel = stranger.channel(cluster);
+  Call call("/hello/greet", "who");
+  cluster.start(*channel, call);
+  stranger.announce();
+  cluster.settle();
+  stranger.streams[0]->stream->reset(h2::refused_stream);
+  cluster.settle();
+  Stranger::answer(*stranger.streams.at(1));
+  cluster.settle();
+  cr_assert(call.end() == "OK" && call.body() == "who");
+}
+
+Test(channel, keeps_the_order_of_refused_calls) {
+  Cluster cluster;
+  Stranger stranger(cluster);
+  std::unique_ptr<Channel> channel = stranger.channel(cluster);
+  Calls calls = start_all(cluster, *channel, 6);
+  stranger.announce();
+  cluster.settle();
+  cr_assert(order_of(stranger.streams, 0) == "0 1 2 3 4 5 ");
+  for (int i : {0, 4, 1, 2, 5}) stranger.streams[static_cast<size_t>(i)]->stream->reset(h2::refused_stream);
+  cluster.settle();
+  cr_assert(order_of(stranger.streams, 6) == "0 1 2 4 5 ", "%s", order_of(stranger.streams, 6).c_str());
+}
+
+Test(channel, tries_what_has_not_left_until_it_leaves) {
+  Cluster cluster;
+  constexpr int rounds = 4;
+  std::vector<std::unique_ptr<End>> ends;
+  Result<std::unique_ptr<Listener>> listener =
+      cluster.world.network.listen(url("mem:a"), [&](std::unique_ptr<Conn> conn) {
+        ends.push_back(std::make_unique<End>(std::move(conn)));
+        ends.back()->write(raw::frame(raw::settings, 0, 0, ""));
+      });
+  cr_assert(listener.ok());
+  ToldRegistry registry;
+  std::unique_ptr<Channel> channel = cluster.channel("hello", &registry);
+  Call next("/hello/greet", "next");
+  Calls calls;
+  auto start_one = [&] {
+    calls.push_back(std::make_unique<Call>());
+    cluster.start(*channel, *calls.back());
+  };
+  start_one();
+  registry.tell({{"a", {url("mem:a")}}});
+  for (int round = 1; round <= rounds; round++) {
+    cluster.world.loop.run_for(sec(3));
+    cr_assert_eq(ends.size(), round);
+    // Inside the answer the next call is queued; then, in the same breath, it turns out that it will not be taken.
+    std::string answer = raw::head(1, {{":status", "200"}, {"grpc-status", "5"}}, true);
+    calls.back()->then = start_one;
+    ends.back()->write(answer + raw::frame(raw::goaway, 0, 0, std::string("\0\0\0\1\0\0\0\0", 8)));
+    cluster.settle();
+    cr_assert_eq(calls.size(), round + 1);
+    cr_assert_eq(calls.back()->answers, 0, "%s", calls.back()->end().c_str());
+    cr_assert_eq(calls[static_cast<size_t>(round) - 1]->code(), Code::not_found);
+  }
+}
+
+Test(channel, does_not_repeat_a_stream_of_which_a_message_has_gone) {
+  for (bool has_begun : {false, true}) {
+    Cluster cluster;
+    Stranger stranger(cluster);
+    std::unique_ptr<Channel> channel = stranger.channel(cluster);
+    Call call("/hello/chat", Shape::bidi);
+    if (has_begun) call.requests.put("gone");
+    cluster.start(*channel, call);
+    stranger.announce();
+    cluster.settle();
+    stranger.streams[0]->stream->reset(h2::refused_stream);
+    cluster.settle();
+    cr_assert_eq(stranger.streams.size(), has_begun ? 1 : 2);
+    if (has_begun)
+      cr_assert_eq(call.ending()->fate, Fate::unprocessed);
+    else
+      cr_assert(call.end() == "open");
+  }
+}
+
+Test(channel, can_be_cancelled_or_destroyed_between_two_tries) {
+  for (bool destroys : {false, true}) {
+    Cluster cluster;
+    Stranger stranger(cluster);
+    std::unique_ptr<Channel> channel = stranger.channel(cluster);
+    Calls calls = start_all(cluster, *channel, 2);
+    stranger.announce();
+    cluster.settle();
+    stranger.streams[0]->stream->reset(h2::refused_stream);
+    stranger.streams[1]->stream->reset(h2::refused_stream);
+    stranger.ends[0]->session->drain();
+    stranger.listener.reset();  // nowhere to go
+    cluster.settle();
+    if (destroys)
+      channel.reset();
+    else
+      for (const auto& call : calls) call->context.cancel(cancelled("enough"));
+    cluster.settle();
+    for (const auto& call : calls) {
+      cr_assert_eq(call->answers, 1);
+      if (!destroys) cr_assert(call->code() == Code::cancelled || call->code() == Code::unavailable);
+    }
+  }
+}
+
+Test(channel, keeps_the_deadline_over_tries) {
+  Cluster cluster;
+  Stranger stranger(cluster);
+  std::unique_ptr<Channel> channel = stranger.channel(cluster);
+  Time deadline = cluster.world.loop.now() + ms(100);
+  Call call("/hello/greet", "hi", deadline);
+  Time when;
+  call.then = [&] { when = cluster.world.loop.now(); };
+  cluster.start(*channel, call);
+  stranger.announce();
+  cluster.settle();
+  stranger.streams[0]->stream->reset(h2::refused_stream);
+  cluster.world.loop.run_for(sec(1));
+  cr_assert_eq(stranger.streams.size(), 2);
+  cr_assert_eq(call.code(), Code::deadline_exceeded);
+  cr_assert_eq(when.ns, deadline.ns);
+}
+
+Test(channel, may_be_destroyed_by_the_end_of_a_call_whose_source_fails_at_once) {
+  Cluster cluster;
+  std::unique_ptr<Instance> hello = cluster.serve("hello", "a");
+  std::unique_ptr<Channel> channel = cluster.channel("hello");
+  call_all(cluster, *channel, 1);
+  Call call("/hello/chat", Shape::bidi);
+  call.requests.end({Status(Code::data_loss, "the disk is gone")});
+  call.then = [&] { channel.reset(); };
+  cluster.start(*channel, call);
+  cluster.settle();
+  cr_assert(call.end() == "DATA_LOSS: the disk is gone");
+  cr_assert(channel == nullptr);
+}
