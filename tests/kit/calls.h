@@ -64,7 +64,7 @@ struct Call {
 
   // "UNAVAILABLE: why", "OK", or "open".
   std::string end() const { return ending() != nullptr ? ending()->status.text() : "open"; }
-  Code code() const { return ending() != nullptr ? ending()->status.code() : Code::data_loss; }  // nothing here gives it
+  Code code() const { return ending() != nullptr ? ending()->status.code() : Code::data_loss; }  // never given here
   const Ending* ending() const;  // null: open
   std::string body() const;
 

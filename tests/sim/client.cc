@@ -47,6 +47,7 @@ Call& ClientProcess::call(Wish wish) {
   slot = std::make_unique<Outgoing>(call, call.deadline);
   Outgoing& outgoing = *slot;
   outgoing.method.path = call.wish.path();
+  outgoing.method.shape = call.wish.shape;
   if (call.wish.cancel_after == Duration{}) {
     ground_.ledger.on_caller_cancels(call);
     outgoing.context.cancel(cancelled("the caller has changed its mind"));
@@ -54,11 +55,16 @@ Call& ClientProcess::call(Wish wish) {
     outgoing.cancel_timer = ground_.loop.after(call.wish.cancel_after, [this, &call] { cancel(call); });
   }
   Request request{&outgoing.method, &outgoing.context, request_metadata(call.id, call.wish),
-                  request_message(call.id, call.wish)};
+                  body_of(call)};
   request.wait_for_ready = call.wish.waits;
-  Reply reply = [this, &call](Result<Response> result) { on_reply(call, std::move(result)); };
+  Reply reply = [this, &call](Result<Response> result) { on_response(call, std::move(result)); };
   channel(call.wish.service).call(std::move(request), std::move(reply));
   return call;
+}
+
+Body ClientProcess::body_of(Call& call) {
+  if (!streams_requests(call.wish.shape)) return request_message(call.id, call.wish);
+  return std::make_unique<Speaker>(ground_, call, Way::request, Ending{});
 }
 
 Channel& ClientProcess::channel(const std::string& service) {
@@ -75,6 +81,22 @@ Channel& ClientProcess::channel(const std::string& service) {
 }
 
 // ---- how they end
+
+void ClientProcess::on_response(Call& call, Result<Response> result) {
+  std::unique_ptr<Source>* source = result.ok() ? std::get_if<std::unique_ptr<Source>>(&result->body) : nullptr;
+  if (source == nullptr) return on_reply(call, std::move(result));
+  ground_.ledger.on_begun(call, *result);
+  std::unique_ptr<Taker>& taker = outgoing_.at(call.id)->taker;
+  taker = std::make_unique<Taker>(ground_, call, Way::response, std::move(*source), call.wish.responses_max,
+                                  [this, &call](Ending* ending) { on_responses_end(call, ending); });
+  taker->start();
+}
+
+void ClientProcess::on_responses_end(Call& call, Ending* ending) {
+  if (ending != nullptr) return on_reply(call, Response{std::move(*ending)});
+  ground_.ledger.on_caller_cancels(call);
+  on_reply(call, Response{{cancelled("the caller has heard enough")}});
+}
 
 void ClientProcess::on_reply(Call& call, Result<Response> result) {
   ground_.ledger.on_reply(call, std::move(result));
@@ -96,6 +118,8 @@ void ClientProcess::retire(Call& call) {
 void ClientProcess::cancel(Call& call) {
   ground_.ledger.on_caller_cancels(call);
   outgoing_.at(call.id)->context.cancel(cancelled("the caller has changed its mind"));
+  auto open = outgoing_.find(call.id);
+  if (open != outgoing_.end() && open->second->taker != nullptr) open->second->taker->hurry();
 }
 
 void ClientProcess::cancel_another() {
@@ -120,6 +144,10 @@ void ClientProcess::drop_channels() {
     theirs.push_back(&outgoing->call);
   }
   dropped.clear();
+  for (Call* call : theirs) {
+    auto open = outgoing_.find(call->id);
+    if (open != outgoing_.end() && open->second->taker != nullptr) open->second->taker->hurry();
+  }
   for (Call* call : theirs) ground_.ledger.check_was_answered(*call, "although its channel is gone");
 }
 

@@ -7,6 +7,7 @@
 
 #include "service/channel.h"
 #include "sim/ground.h"
+#include "sim/stream.h"
 
 namespace nebula::sim {
 
@@ -30,12 +31,16 @@ class ClientProcess {
     Context context;
     Method method;
     std::unique_ptr<Timer> cancel_timer;
+    std::unique_ptr<Taker> taker;  // of its responses
   };
 
   void burst();
   void call_as_planned();
   void retire(Call& call);
   void cancel(Call& call);
+  Body body_of(Call& call);
+  void on_response(Call& call, Result<Response> result);
+  void on_responses_end(Call& call, Ending* ending);
   void on_reply(Call& call, Result<Response> result);
   void cancel_another();
   Channel& channel(const std::string& service);

@@ -49,6 +49,16 @@ void Ledger::on_caller_cancels(Call& call) {
   call.cancelled = clock_.now();
 }
 
+void Ledger::on_begun(Call& call, const Response& response) {
+  trace_.note("begun", call.id);
+  if (call.has_begun || call.has_ended() || !streams_responses(call.wish.shape))
+    violation(call, "has begun to be answered, which it should not");
+  call.has_begun = true;
+  if (!response.status.ok()) violation(call, "began with an error");
+  if (response.metadata.block() != response_metadata(call.id, call.wish).block())
+    violation(call, "got metadata that is not its own");
+}
+
 void Ledger::on_reply(Call& call, Result<Response> result) {
   Status status = result.ok() ? result->status : result.status();
   trace_.note("reply", call.id, code_name(status.code()));
@@ -64,7 +74,7 @@ void Ledger::on_reply(Call& call, Result<Response> result) {
 
 void Ledger::check_time(const Call& call) {
   Time latest = std::max(call.begun, std::min(call.deadline, call.cancelled));
-  if (call.ended > latest)
+  if (call.ended > latest && !call.reads_slowly())
     violation(call, "was answered " + ms_text(call.ended - latest) + " after its " +
                         (call.cancelled < call.deadline ? "cancellation" : "deadline"));
   bool may_fail_fast = call.wish.target == Wish::Target::no_service && !call.wish.waits;
@@ -75,6 +85,8 @@ void Ledger::check_code(const Call& call, const Status& status) {
   if (status.code() == Code::cancelled && !call.cancelled.is_never()) return;
   if (status.code() == Code::deadline_exceeded && clock_.now() >= call.deadline) return;
   if (status.code() == Code::unavailable && may_be_unavailable(call)) return;
+  bool is_too_large = status.code() == Code::resource_exhausted && may_be_oversize(call.wish, plan_);
+  if (is_too_large && (call.runs > 0 || status.code() == code_of(call.wish, plan_))) return;
   if (status.code() != code_of(call.wish, plan_))
     return violation(call, "ended with " + status.text() + ", which nothing explains");
   if (call.wish.hangs && call.runs > 0)
@@ -107,13 +119,22 @@ void Ledger::check_answer(const Call& call, const Response& response) {
   if (is_of_handler(call, response.status) && !is_message_of(call, response.status.message()))
     violation(call, "failed with a message that is not its own: " + response.status.text().substr(0, 100));
   if (!response.status.ok()) return;
+  if (response.trailers.find("x-ends") != std::to_string(call.id)) violation(call, "got trailers that are not its own");
+  if (streams_responses(call.wish.shape)) return check_stream(call);
   const Bytes* body = std::get_if<Bytes>(&response.body);
   if (body == nullptr) return violation(call, "is OK without a message");
   if (body->view() != response_message(call.id, call.wish).view())
     violation(call, "got a message of " + std::to_string(body->size()) + " bytes that is not its own");
   if (response.metadata.block() != response_metadata(call.id, call.wish).block())
     violation(call, "got metadata that is not its own");
-  if (response.trailers.find("x-ends") != std::to_string(call.id)) violation(call, "got trailers that are not its own");
+}
+
+void Ledger::check_stream(const Call& call) {
+  const Flow& flow = call.flow(Way::response);
+  if (!call.has_begun) violation(call, "is OK without having begun");
+  if (!flow.is_all_said || flow.taken != flow.given)
+    violation(call, "is OK with " + std::to_string(flow.taken) + " messages of " + std::to_string(flow.given) +
+                        (flow.is_all_said ? "" : ", and more to come"));
 }
 
 void Ledger::check_was_answered(const Call& call, std::string_view by) {
@@ -142,7 +163,9 @@ Call* Ledger::on_request(int instance, const Request& request) {
 
 void Ledger::check_request(const Call& call, const Request& request) {
   const Bytes* body = std::get_if<Bytes>(&request.body);
-  if (body == nullptr || body->view() != request_message(call.id, call.wish).view())
+  if (streams_requests(call.wish.shape)) {
+    if (!std::holds_alternative<std::unique_ptr<Source>>(request.body)) violation(call, "came without its messages");
+  } else if (body == nullptr || body->view() != request_message(call.id, call.wish).view())
     violation(call, "came with a message that is not its own");
   Metadata user;
   for (Field field : request.metadata)
@@ -170,10 +193,13 @@ void Ledger::on_handler_lost(Call& call) {
 void Ledger::on_handler_cancelled(Call& call) {
   trace_.note("cancelled", call.id);
   if (!call.handler_cancelled.is_never()) violation(call, "was cancelled twice at its handler");
-  if (!call.is_handled) violation(call, "was cancelled at its handler after that had answered");
+  // Of a stream that breaks off the source may go first.
+  if (call.handler_answered || (!call.is_handled && !streams_responses(call.wish.shape)))
+    violation(call, "was cancelled at its handler after that had answered");
   call.handler_cancelled = clock_.now();
   bool is_explained = call.has_ended() || call.is_abandoned || clock_.now() >= call.deadline || plan_.cuts() ||
-                      is_lost(call.instance);
+                      is_lost(call.instance) || code_of(call.wish, plan_) == Code::resource_exhausted ||
+                      may_be_oversize(call.wish, plan_);
   if (!is_explained) violation(call, "was cancelled at its handler, and nothing explains why");
 }
 
@@ -184,8 +210,52 @@ void Ledger::check_is_cancelled(const Call& call) {
 
 void Ledger::check_has_none(int instance) {
   for (const auto& [id, call] : calls_)
-    if (call.runs > 0 && call.instance == instance && !call.has_ended())
+    if (call.runs > 0 && call.instance == instance && !call.has_ended() && !call.reads_slowly())
       violation(call, "still waits for a dead instance");
+}
+
+// ---- the messages of a stream
+
+void Ledger::on_message_given(Call& call, Way way, size_t bytes) {
+  Flow& flow = call.flow(way);
+  flow.given++;
+  flow.bytes_between += bytes;
+  if (way == Way::request && call.has_ended()) violation(call, "is asked for more requests, although it has ended");
+  if (way == Way::response && call.runs == 0) violation(call, "is asked for responses, although nobody handles it");
+  // The window, what waits before it, and on both sides one message that is begun.
+  size_t messages = 2 * (plan_.message_bytes_max + plan_.bytes_max);
+  size_t most = limits::stream_window_bytes + limits::stream_send_high + messages;
+  if (flow.is_watched && flow.bytes_between > most)
+    violation(call, "has " + std::to_string(flow.bytes_between) + " bytes under way, over " + std::to_string(most));
+}
+
+void Ledger::on_message_taken(Call& call, Way way, const Bytes& message) {
+  Flow& flow = call.flow(way);
+  trace_.note(way == Way::request ? "request" : "response", call.id);
+  if (way == Way::response && call.has_ended()) violation(call, "got a message after its end");
+  if (flow.taken >= flow.given) return violation(call, "got more messages than were given");
+  if (message.view() != stream_message(call.id, call.wish, way, flow.taken).view())
+    violation(call, std::string(way == Way::request ? "request " : "response ") + std::to_string(flow.taken) +
+                        " is not the one that it should be");
+  flow.taken++;
+  flow.bytes_between -= message.size();
+}
+
+void Ledger::on_all_said(Call& call, Way way) {
+  call.flow(way).is_all_said = true;
+  if (way == Way::response) on_handler_answers(call);
+}
+
+void Ledger::on_speaker_gone(Call& call, Way way, bool has_said_all) {
+  if (way == Way::response && !has_said_all) on_handler_lost(call);
+}
+
+void Ledger::on_requests_end(Call& call, const Status& status) {
+  const Flow& flow = call.flow(Way::request);
+  trace_.note("requests end", call.id, code_name(status.code()));
+  if (status.ok() && (!flow.is_all_said || flow.taken != flow.given))
+    violation(call, "has all its requests, as the handler is told, but got " + std::to_string(flow.taken) + " of " +
+                        std::to_string(flow.given));
 }
 
 // ---- what may explain that a call fails

@@ -15,6 +15,15 @@
 
 namespace nebula::sim {
 
+// The messages of one way of a streaming call.
+struct Flow {
+  uint64_t given = 0;          // to the engine, by who has them
+  uint64_t taken = 0;          // from the engine
+  uint64_t bytes_between = 0;  // given and not taken
+  bool is_all_said = false;
+  bool is_watched = true;      // somebody still takes
+};
+
 struct Call {
   uint64_t id = 0;
   Wish wish;
@@ -32,7 +41,12 @@ struct Call {
   bool handler_answered = false;   // it has given one
   Time handler_cancelled = Time::never();
   bool was_never_sent = false;     // as the caller was told
+  bool has_begun = false;          // its stream of responses
+  Flow flows[2];
 
+  Flow& flow(Way way) { return flows[static_cast<size_t>(way)]; }
+  const Flow& flow(Way way) const { return flows[static_cast<size_t>(way)]; }
+  bool reads_slowly() const { return wish.taking_pause(Way::response) > Duration{}; }  // and hears late of the end
   bool has_ended() const { return !ended.is_never(); }
 };
 
@@ -43,6 +57,7 @@ class Ledger {
   // ---- the caller's side
   Call& begin(Wish wish);
   void on_caller_cancels(Call& call);
+  void on_begun(Call& call, const Response& response);     // its responses will come
   void on_reply(Call& call, Result<Response> result);
   void check_was_answered(const Call& call, std::string_view by);  // by then it must have been
 
@@ -53,6 +68,14 @@ class Ledger {
   void on_handler_lost(Call& call);                         // with its process, or it dropped the Reply
   void check_is_cancelled(const Call& call);                // the caller is long gone
   void check_has_none(int instance);                        // everybody knows that it is dead
+
+  // ---- the messages of a stream
+  void on_message_given(Call& call, Way way, size_t bytes);
+  void on_message_taken(Call& call, Way way, const Bytes& message);
+  void on_all_said(Call& call, Way way);
+  void on_speaker_gone(Call& call, Way way, bool has_said_all);
+  void on_taker_gone(Call& call, Way way) { call.flow(way).is_watched = false; }
+  void on_requests_end(Call& call, const Status& status);
 
   // ---- what may explain that a call fails
   void on_up(const std::string& service);
@@ -86,6 +109,7 @@ class Ledger {
   void check_code(const Call& call, const Status& status);
   void check_fate(Call& call, const Result<Response>& result);
   void check_answer(const Call& call, const Response& response);
+  void check_stream(const Call& call);
   void check_request(const Call& call, const Request& request);
   bool may_be_unavailable(const Call& call) const;
   bool is_lost(int instance) const;

@@ -69,6 +69,7 @@ void draw_calls(Dice& dice, Plan* plan) {
   plan->has_errors = dice.one_in(3);
   plan->has_strangers = dice.one_in(4);
   plan->has_chains = dice.one_in(3);
+  plan->has_streams = !dice.one_in(3);
 }
 
 // Enough on one connection to use its window up several times, in half of those runs.
@@ -137,6 +138,7 @@ Plan Plan::churn() {
   plan.bytes_max = 2000;
   plan.is_oversize = plan.has_metadata = plan.has_deadlines = plan.has_cancels = plan.has_waits = true;
   plan.has_slow_handlers = plan.has_hung_handlers = plan.has_errors = plan.has_strangers = plan.has_chains = true;
+  plan.has_streams = true;
   return plan;
 }
 
@@ -164,7 +166,7 @@ std::string Plan::text() const {
   for (auto [is_on, name] : {std::pair(is_oversize, "oversize"), {has_metadata, "metadata"},
                              {has_deadlines, "deadlines"}, {has_cancels, "cancels"}, {has_waits, "waits"}, {has_slow_handlers, "slow"},
                              {has_hung_handlers, "hung"}, {has_errors, "errors"}, {has_strangers, "strangers"},
-                             {has_chains, "chains"}})
+                             {has_chains, "chains"}, {has_streams, "streams"}})
     if (is_on) text.append(" ").append(name);
   return text;
 }

@@ -61,6 +61,7 @@ struct Plan {
   bool has_hung_handlers = false;  // no answer before the call is cancelled, and sometimes long after
   bool has_errors = false;       // handlers that refuse, or forget to answer
   bool has_strangers = false;    // names that nobody serves, methods that are not there
+  bool has_streams = false;      // calls of other shapes than one message and one answer
   bool has_chains = false;       // calls from inside the reply of another one
 
   bool has_network_faults() const { return faults_at_dial || faults_at_listen; }

@@ -5,14 +5,24 @@ namespace nebula::sim {
 
 namespace {
 
-Response response_of(const Call& call, Bytes echoed) {
+// What remains of the work is its taker.
+Response response_of(Ground& ground, Call& call, Bytes echoed, Taker* taker) {
   Response response;
   response.metadata = response_metadata(call.id, call.wish);
   response.trailers.add("x-ends", std::to_string(call.id));
-  if (call.wish.answer == Wish::Answer::error)
-    response.status = Status(call.wish.error, error_message(call.id, call.wish));
-  else
+  bool is_error = call.wish.answer == Wish::Answer::error;
+  if (is_error) response.status = Status(call.wish.error, error_message(call.id, call.wish));
+  if (streams_responses(call.wish.shape) && !(is_error && call.wish.response_count == 0)) {
+    Ending ending = std::move(response);
+    response.status = {};
+    response.trailers = {};
+    if (call.wish.mirrors)
+      response.body = std::make_unique<Mirror>(ground, call, taker->give_away(), std::move(ending));
+    else
+      response.body = std::make_unique<Speaker>(ground, call, Way::response, std::move(ending));
+  } else if (!is_error) {
     response.body = call.wish.answer == Wish::Answer::echo ? std::move(echoed) : response_message(call.id, call.wish);
+  }
   return response;
 }
 
@@ -25,7 +35,10 @@ ServerProcess::ServerProcess(Ground& ground, std::string service, int instance)
       instance_(instance),
       name_(service_ + "-" + std::to_string(instance)) {
   ground_.trace.note("start server", name_);
-  NEBULA_ASSERT(router_.add({"/" + service_ + "/Echo", false, this}).ok());
+  for (int shape = 0; shape < 4; shape++) {
+    Wish wish = Wish::plain(service_, static_cast<Shape>(shape), {}, false);
+    NEBULA_ASSERT(router_.add({wish.path(), false, this, wish.shape}).ok());
+  }
   listen();
 }
 
@@ -149,22 +162,52 @@ void ServerProcess::come_back(int instance) {
 void ServerProcess::call(Request request, Reply reply) {
   Call* call = ground_.ledger.on_request(instance_, request);
   if (call == nullptr) return;
-  Bytes message = std::get<Bytes>(std::move(request.body));
-  works_.emplace(call->id, Work{*call, std::move(reply), std::move(message), nullptr});
+  Work& work = works_.emplace(call->id, Work{*call, std::move(reply), {}, nullptr, nullptr}).first->second;
   request.context->on_cancel([this, call](const Status&) { on_cancelled(*call); });
-  if (call->wish.hangs || is_frozen_) return;
-  if (call->wish.work > Duration{}) return answer_after(*call, call->wish.work);
-  answer(*call);
+  if (Bytes* message = std::get_if<Bytes>(&request.body)) {
+    work.message = std::move(*message);
+    return go_on(*call);
+  }
+  work.taker = std::make_unique<Taker>(ground_, *call, Way::request,
+                                       std::move(std::get<std::unique_ptr<Source>>(request.body)),
+                                       call->wish.requests_max,
+                                       [this, call](Ending* ending) { on_requests_over(*call, ending); });
+  if (call->wish.answers_at_once) go_on(*call);
+  // It may be over by now, or given away.
+  auto found = works_.find(call->id);
+  if (found == works_.end() || call->wish.mirrors || is_frozen_) return;
+  found->second.taker->start();
+}
+
+void ServerProcess::go_on(Call& call) {
+  if (call.wish.hangs || is_frozen_) return;
+  if (call.wish.work > Duration{}) return answer_after(call, call.wish.work);
+  answer(call);
+}
+
+// null: it has had enough. Where they end in an error, on_cancelled follows.
+void ServerProcess::on_requests_over(Call& call, Ending* ending) {
+  if (ending != nullptr) ground_.ledger.on_requests_end(call, ending->status);
+  if (!works_.at(call.id).reply) {
+    works_.erase(call.id);
+    return;
+  }
+  if ((ending == nullptr || ending->status.ok()) && !call.wish.answers_at_once) go_on(call);
 }
 
 void ServerProcess::on_cancelled(Call& call) {
   ground_.ledger.on_handler_cancelled(call);
-  if (is_frozen_ || !works_.contains(call.id)) return;
+  auto found = works_.find(call.id);
+  if (is_frozen_ || found == works_.end()) return;
+  if (!found->second.reply) {  // answered, as far as it goes
+    works_.erase(found);
+    return;
+  }
   switch (call.wish.upset) {
     case Wish::Upset::answer: return answer(call);
     case Wish::Upset::forget: return forget(call);
     case Wish::Upset::ignore:
-      if (!call.wish.hangs) return;
+      if (found->second.timer != nullptr) return;
       [[fallthrough]];
     case Wish::Upset::answer_later: return answer_after(call, ms(process_.random.between(0, 3000)));
   }
@@ -177,16 +220,21 @@ void ServerProcess::answer_after(Call& call, Duration wait) {
 void ServerProcess::answer(Call& call) {
   if (call.wish.answer == Wish::Answer::forget) return forget(call);
   Work& work = works_.at(call.id);
-  Response response = response_of(call, std::move(work.message));
+  Response response = response_of(ground_, call, std::move(work.message), work.taker.get());
   Reply reply = std::move(work.reply);
-  works_.erase(call.id);
-  ground_.ledger.on_handler_answers(call);
+  // Requests may be taken while the responses are given.
+  bool is_over = work.taker == nullptr || call.wish.mirrors || !call.wish.answers_at_once;
+  if (is_over)
+    works_.erase(call.id);
+  else
+    work.timer.reset();
+  if (!std::holds_alternative<std::unique_ptr<Source>>(response.body)) ground_.ledger.on_handler_answers(call);
   reply(std::move(response));
 }
 
 void ServerProcess::forget(Call& call) {
   auto work = works_.extract(call.id);
-  ground_.ledger.on_handler_lost(call);
+  if (work.mapped().reply) ground_.ledger.on_handler_lost(call);
 }
 
 }  // namespace nebula::sim

@@ -7,6 +7,7 @@
 
 #include "rpc/server.h"
 #include "sim/ground.h"
+#include "sim/stream.h"
 
 namespace nebula::sim {
 
@@ -38,16 +39,19 @@ class ServerProcess final : private Service {
   bool is_idle() const { return works_.empty(); }
 
  private:
-  // A call that a handler has not answered.
+  // A call that a handler has not answered, or of which it still takes requests.
   struct Work {
     Call& call;
     Reply reply;
     Bytes message;
+    std::unique_ptr<Taker> taker;  // of its requests
     std::unique_ptr<Timer> timer;
   };
 
   void call(Request request, Reply reply) override;
+  void on_requests_over(Call& call, Ending* ending);
   void on_cancelled(Call& call);
+  void go_on(Call& call);  // it has all that it needs for an answer
   void answer_after(Call& call, Duration wait);
   void answer(Call& call);
   void forget(Call& call);

@@ -100,7 +100,7 @@ void World::end() {
   bounces_.clear();
   // Some calls are under way when it ends.
   for (std::unique_ptr<ClientProcess>& client : clients_) {
-    Wish wish = Wish::plain(service_name(0), ample, false);
+    Wish wish = Wish::plain(service_name(0), static_cast<Shape>(ground_.random.below(4)), ample, false);
     wish.hangs = ground_.random.chance(1, 2);
     client->call(std::move(wish));
   }
@@ -134,7 +134,7 @@ std::vector<const Call*> World::call_everywhere(Duration timeout, bool waits) {
   for (std::unique_ptr<ClientProcess>& client : clients_)
     for (int i = 0; i < ground_.plan.services; i++)
       for (int time = 0; time < 2 * ground_.plan.servers; time++)
-        calls.push_back(&client->call(Wish::plain(service_name(i), timeout, waits)));
+        calls.push_back(&client->call(Wish::plain(service_name(i), static_cast<Shape>(time % 4), timeout, waits)));
   return calls;
 }
 
