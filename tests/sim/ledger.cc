@@ -100,6 +100,9 @@ void Ledger::check_code(const Call& call, const Status& status) {
 bool Ledger::may_be_unavailable(const Call& call) const {
   if (call.is_abandoned || plan_.cuts()) return true;
   if (call.runs > 0) return is_lost(call.instance);
+  // A server counts the handlers of cancelled calls among the streams that it allows (CVE-2023-44487), and refuses more.
+  auto occupies = [](const auto& each) { return each.second.is_handled || !each.second.has_ended(); };
+  if (std::count_if(calls_.begin(), calls_.end(), occupies) >= limits::streams_max) return true;
   auto name = names_.find(call.wish.service);
   return name == names_.end() || name->second.up == 0 || name->second.trouble_ends >= call.begun;
 }
