@@ -65,7 +65,7 @@ class Pipe {
     std::string message = std::move(inbox_.front());
     inbox_.pop_front();
     taken_ += message.size();
-    if (taken_ > 0 && (inbox_.empty() || taken_ >= consume_bytes)) {
+    if (inbox_.empty() || taken_ >= consume_bytes) {  // also of empty messages, which cost the engine something too
       nebula_call_consume(call_, taken_);
       taken_ = 0;
     }
