@@ -188,10 +188,12 @@ void ServerProcess::go_on(Call& call) {
 // null: it has had enough. Where they end in an error, on_cancelled follows.
 void ServerProcess::on_requests_over(Call& call, Ending* ending) {
   if (ending != nullptr) ground_.ledger.on_requests_end(call, ending->status);
-  if (!works_.at(call.id).reply) {
+  Work& work = works_.at(call.id);
+  if (!work.reply) {
     works_.erase(call.id);
     return;
   }
+  work.taker.reset();  // so that the answer is the end of the work
   if ((ending == nullptr || ending->status.ok()) && !call.wish.answers_at_once) go_on(call);
 }
 
