@@ -18,6 +18,7 @@ from typing import Any, Callable, Optional, TypeVar, Union, overload
 
 from nebula import _nebula, client, codec, deadline, engine
 from nebula.context import Context
+from nebula.describe import descriptor_set
 from nebula.errors import Code, Error
 from nebula.flow import Flow, Gate, LoopFlow, ThreadFlow
 from nebula.method import Arguments, BadReply, Method, make_method
@@ -174,6 +175,9 @@ class Server:
                     native.method(method.path, method.shape | hold, tag)
                     self._methods[tag] = method
                     port.servers[tag] = self
+            descriptors = descriptor_set(self._methods.values())
+            if descriptors:
+                native.describe(descriptors)
             for address in self._addresses:
                 is_tls = address is not None and address.startswith("tls:")
                 native.listen(address, self._announce, self._tls._texts() if self._tls and is_tls else None)

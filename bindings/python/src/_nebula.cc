@@ -190,6 +190,11 @@ struct Server {
     return text_of(out);
   }
 
+  void describe(const py::bytes& descriptor_set) {
+    std::string_view set = descriptor_set;
+    check(nebula_server_describe(get(), set.data(), static_cast<uint32_t>(set.size())));
+  }
+
   void health(const std::string& service, int32_t status) {
     check(nebula_server_health(get(), service.c_str(), status));
   }
@@ -457,6 +462,7 @@ PYBIND11_MODULE(_nebula, module) {
       .def("listen", &Server::listen, py::arg("address"), py::arg("announce"), py::arg("tls") = py::none())
       .def("start", &Server::start)
       .def("urls", &Server::urls)
+      .def("describe", &Server::describe)
       .def("health", &Server::health)
       .def("drain", &Server::drain)
       .def("close", &Server::close);
