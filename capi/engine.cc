@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "abi/layout.h"
 #include "border.h"
 
 using namespace nebula;

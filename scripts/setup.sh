@@ -8,10 +8,11 @@
 set -eu
 
 # nghttp2, libuv and OpenSSL do the protocol, the I/O and TLS, protobuf-c our own messages, Criterion the tests in C and
-# C++; Python 3 with venv is for the binding, the demo and the test runner, nghttpd for `make attack` to be compared with.
+# C++; Python 3 with venv is for the binding, the demo and the test runner, nghttpd for `make attack` to be compared with,
+# abidiff for the gate of the ABI.
 packages='build-essential cmake ninja-build pkg-config ccache git
   libnghttp2-dev libuv1-dev libssl-dev openssl libprotobuf-c-dev protobuf-c-compiler libcriterion-dev
-  python3 python3-venv python3-dev nghttp2-server'
+  python3 python3-venv python3-dev nghttp2-server abigail-tools'
 case "${1:-}" in
   '') ;;
   checks) packages='clang-format clang-tidy' ;;

@@ -205,7 +205,9 @@ def fuzz():
 
 
 def exports():
+    """What the library shows, and that its ABI is the one that was accepted."""
     run("exports", [sys.executable, "tests/exports.py", ROOT / "build/release/libnebula.so"])
+    run("abi", [sys.executable, "tests/abi.py"])
 
 
 def pytest(name, folder):

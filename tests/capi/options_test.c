@@ -2,6 +2,7 @@
 #include <arpa/inet.h>
 #include <sys/socket.h>
 
+#include "abi/layout.h"
 #include "kit.h"
 
 enum { POLLS_MAX = 1000, POLL_MS = 10 };

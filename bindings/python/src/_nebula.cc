@@ -15,13 +15,12 @@
 #include <string_view>
 #include <utility>
 
+#include "abi/layout.h"
 #include "nebula.h"
 
 namespace py = pybind11;
 
 namespace {
-
-static_assert(sizeof(nebula_event) == 64 && offsetof(nebula_event, data) == 24 && offsetof(nebula_event, value) == 56);
 
 // nebula.EngineError. Never released: it must be there for as long as something can fail.
 PyObject* engine_error = nullptr;
