@@ -126,9 +126,8 @@ Result<std::unique_ptr<Service>> Worker::open_channel(const Url& target, Channel
   list.path = plain.text();
   TRY(std::unique_ptr<Registry> registry, engine_.drivers().registries.open(list, env()));
   TRY(std::unique_ptr<Balancer> balancer, engine_.drivers().balancers.open(*Url::parse("round_robin:"), env()));
-  ChannelName name{plain.text(), "localhost", tls};
-  if (!plain.host.empty()) name.authority = plain.host + (plain.port ? ":" + std::to_string(*plain.port) : "");
-  if (tls && !tls->server_name.empty()) name.authority = tls->server_name;
+  ChannelName name{plain.text(), plain.host.empty() ? "localhost" : plain.authority(), tls};
+  if (tls && !tls->server_name.empty()) name.authority = Url{.host = tls->server_name}.authority();
   std::unique_ptr<Channel> channel =
       std::make_unique<Channel>(env(), *registry, std::move(name), std::move(balancer), limits);
   return std::unique_ptr<Service>(std::make_unique<DirectChannel>(std::move(registry), std::move(channel)));

@@ -116,9 +116,7 @@ Result<Url> Url::parse(std::string_view text) {
 std::string Url::text() const {
   std::string out = scheme + ":";
   if (!host.empty() || port) {
-    bool is_v6 = host.find(':') != std::string::npos;
-    out.append(is_v6 ? "//[" : "//").append(host).append(is_v6 ? "]" : "");
-    if (port) out.append(":").append(std::to_string(*port));
+    out.append("//").append(authority());
   } else if (path.starts_with("//")) {
     out.append("//");  // no host, said outright: else the path's own slashes would announce one
   }
@@ -130,6 +128,12 @@ std::string Url::text() const {
     out.push_back('=');
     encode(value, &out);
   }
+  return out;
+}
+
+std::string Url::authority() const {
+  std::string out = host.find(':') == std::string::npos ? host : "[" + host + "]";
+  if (port) out.append(":").append(std::to_string(*port));
   return out;
 }
 

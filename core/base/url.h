@@ -26,6 +26,7 @@ struct Url {
 
   static Result<Url> parse(std::string_view text);  // errors quote the text
   std::string text() const;
+  std::string authority() const;  // host and port as a URL has them, an IPv6 address in brackets (RFC 3986, 3.2.2)
 
   std::optional<std::string_view> option(std::string_view name) const;
   bool operator==(const Url&) const = default;

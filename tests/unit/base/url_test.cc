@@ -32,6 +32,14 @@ Test(url, drops_the_brackets_of_an_ipv6_address_and_prints_them) {
   cr_assert_eq(url.text(), "tcp://[::1]:0");
 }
 
+Test(url, has_an_authority_with_an_ipv6_address_in_brackets) {
+  cr_assert_eq(parsed("tcp://[::1]:80").authority(), "[::1]:80");
+  cr_assert_eq(parsed("tls://[fe80::1]").authority(), "[fe80::1]");
+  cr_assert_eq(parsed("tcp://shop.test:80/a?b=c").authority(), "shop.test:80");
+  cr_assert_eq(parsed("nebula://shop.Cart").authority(), "shop.Cart");
+  cr_assert_eq(parsed("unix:/run/a.sock").authority(), "");
+}
+
 Test(url, takes_all_behind_the_scheme_as_path_without_slashes) {
   cr_assert_eq(parsed("unix:/run/a.sock").path, "/run/a.sock");
   cr_assert_eq(parsed("mem:price").path, "price");
