@@ -158,3 +158,17 @@ Test(call, finds_its_callee_by_name) {
   }
   cr_assert_eq(system((Text("rm -r ") + directory).c_str()), 0);
 }
+
+Test(call, finds_what_the_server_has_described) {
+  World w;
+  // A FileDescriptorSet of t.proto: package t; message M.
+  const Text file = "\x0a\x07t.proto\x12\x01t\x22\x03\x0a\x01M", set = "\x0a" + Text(1, static_cast<char>(file.size())) + file;
+  w.server->describe(set);
+  cr_assert_error(w.server->describe(set.substr(0, 5)), NEBULA_INVALID_ARGUMENT);
+  nebula::BidiStream<Text, Text> questions =
+      w.start().bidi("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", 20s);
+  questions.write("\x22\x03t.M");  // file_containing_symbol
+  std::optional<Text> answer = questions.read();
+  cr_assert(answer && answer->find(file) != Text::npos);
+  cr_assert_error(w.server->describe(set), NEBULA_FAILED_PRECONDITION);  // once it serves
+}

@@ -278,6 +278,14 @@ class Server {
     return *this;
   }
 
+  // What the protobuf services look like, for grpc.reflection: a serialized google.protobuf.FileDescriptorSet, as
+  // `protoc --include_imports --descriptor_set_out` writes it. Before start; it may be given in parts.
+  Server& describe(std::string_view descriptor_set) {
+    const uint32_t size = static_cast<uint32_t>(descriptor_set.size());
+    detail::check(nebula_server_describe(server_, descriptor_set.data(), size));
+    return *this;
+  }
+
   // Returns when callers can find it. Without a listen() before, it listens at the default address.
   void start() {
     if (!is_listening_) listen();
