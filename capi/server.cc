@@ -81,6 +81,7 @@ struct nebula_server {
 Status nebula_server::start() {
   std::vector<std::string> services = router.services();
   for (const std::string& service : services) health.set(service, Health::State::serving);
+  descriptors.add_own();
   // A service of the program's own takes the place of ours.
   for (Method method : {health.check_method(), health.watch_method(), reflection.v1(), reflection.v1alpha()})
     if (Status status = router.add(std::move(method)); !status.ok() && status.code() != Code::already_exists) return status;

@@ -4,7 +4,12 @@
 #include <memory>
 #include <set>
 
+#include "base/assert.h"
 #include "nebula/descriptor.pb-c.h"
+
+// Made of their .proto files by the build: a FileDescriptorSet.
+extern "C" const unsigned nebula_own_files_size;
+extern "C" const unsigned char nebula_own_files[];
 
 namespace nebula {
 
@@ -92,6 +97,11 @@ Status Descriptors::add(std::string_view set) {
     if (files_.emplace(file.name, std::move(added)).second) Indexer(*this, file.name).add(file);
   }
   return {};
+}
+
+void Descriptors::add_own() {
+  Status status = add({reinterpret_cast<const char*>(nebula_own_files), nebula_own_files_size});
+  NEBULA_ASSERT(status.ok());
 }
 
 std::vector<Bytes> Descriptors::by_name(std::string_view file) const {

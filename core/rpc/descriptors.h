@@ -18,6 +18,9 @@ class Descriptors {
   // invalid_argument: it is none; nothing was added.
   Status add(std::string_view set);
 
+  // Those of the services that every server has: grpc.health.v1, grpc.reflection.v1 and v1alpha.
+  void add_own();
+
   // The file and all that it imports, itself first; empty: unknown.
   std::vector<Bytes> by_name(std::string_view file) const;
   std::vector<Bytes> by_symbol(std::string_view name) const;  // "shop.v1.Cart", "shop.v1.Cart.Add", a message, a field

@@ -102,6 +102,17 @@ Test(descriptors, give_an_import_once_and_none_that_is_missing) {
   cr_assert(text(descriptors.by_name("shop.proto")) == shop_file() + base_file());
 }
 
+Test(descriptors, know_the_services_that_every_server_has) {
+  Descriptors descriptors;
+  descriptors.add_own();
+  cr_assert(descriptors.knows("grpc.health.v1.Health.Check") && descriptors.knows("grpc.health.v1.HealthCheckRequest"));
+  for (std::string package : {"grpc.reflection.v1", "grpc.reflection.v1alpha"}) {
+    cr_assert(descriptors.knows(package + ".ServerReflection.ServerReflectionInfo"));
+    std::string type = field(3, "." + package + ".ServerReflectionResponse");
+    cr_assert_neq(text(descriptors.by_symbol(package + ".ServerReflection")).find(type), std::string::npos);
+  }
+}
+
 Test(descriptors, refuse_what_is_no_set) {
   Descriptors descriptors;
   cr_assert_eq(descriptors.add("\x0a\x05hel").code(), Code::invalid_argument);
