@@ -86,7 +86,10 @@ class Server:
         engine: Engine,
         max_message: int = 0,
         *,
+        max_streams: int = 0,
+        max_connections: int = 0,
         keepalive_ms: int = 0,
+        keepalive_timeout_ms: int = 0,
         min_ping_ms: int = 0,
         max_idle_ms: int = 0,
         max_age_ms: int = 0,
@@ -110,6 +113,8 @@ class Channel:
         tls: Optional[Tls] = None,
         *,
         keepalive_ms: int = 0,
+        keepalive_timeout_ms: int = 0,
+        keepalive_always: int = 0,
         max_idle_ms: int = 0,
     ) -> None: ...
     def method(self, path: str, shape: int) -> int: ...

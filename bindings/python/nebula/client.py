@@ -19,6 +19,7 @@ from typing import Any, Callable, NamedTuple, Optional, Union
 from nebula import _nebula, codec, deadline, engine
 from nebula.errors import Code
 from nebula.metadata import Metadata, MetadataLike, pack, unpack
+from nebula.options import count, flag, milliseconds
 from nebula.streams import AsyncStream, Stream, failure_of, is_iterator, malformed
 from nebula.tls import TLS
 
@@ -66,6 +67,8 @@ class Channel:
         *,
         max_message: int = 0,
         keepalive: float = 0,
+        keepalive_timeout: float = 0,
+        keepalive_always: bool = False,
         max_idle: float = 0,
         mode: Optional[str] = None,
         tls: Optional[TLS] = None,
@@ -74,9 +77,11 @@ class Channel:
         self._serial = next(_serials)
         self._target = target
         self._options = {
-            "max_message": max_message,
-            "keepalive_ms": engine.milliseconds("keepalive", keepalive),
-            "max_idle_ms": engine.milliseconds("max_idle", max_idle),
+            "max_message": count("max_message", max_message),
+            "keepalive_ms": milliseconds("keepalive", keepalive),
+            "keepalive_timeout_ms": milliseconds("keepalive_timeout", keepalive_timeout),
+            "keepalive_always": flag("keepalive_always", keepalive_always),
+            "max_idle_ms": milliseconds("max_idle", max_idle),
         }
         self._tls = tls
         self._mode = _checked_mode(mode)
@@ -398,6 +403,8 @@ def connect(
     *,
     max_message: int = 0,
     keepalive: float = 0,
+    keepalive_timeout: float = 0,
+    keepalive_always: bool = False,
     max_idle: float = 0,
     mode: Optional[str] = None,
     tls: Optional[TLS] = None,
@@ -406,13 +413,23 @@ def connect(
     all names.
 
     No connection is made before the first call. max_message: bytes of an answer at most, 0 is 4 MiB. keepalive: seconds
-    of silence after which a server is pinged while calls run, at least 10, 0 is never; it is given up if nothing comes
-    within 20 s. max_idle: seconds without a call after which connections are closed until the next, 0 is 30 minutes.
+    of silence after which a server is pinged while calls run, at least 10, 0 is never. keepalive_timeout: its
+    connection is lost if nothing comes within so many seconds after, 0 is 20 s. keepalive_always: pings without calls,
+    too. max_idle: seconds without a call after which connections are closed until the next, 0 is 30 minutes.
     mode: "sync" or "aio", None finds out. tls: for tls:// addresses, which are verified without it too, by the system's
-    authorities; given with a name, the instances are called at their tls:// addresses alone. Raises ValueError or
-    nebula.EngineError if an argument is malformed or a file of `tls` cannot be used.
+    authorities; given with a name, the instances are called at their tls:// addresses alone. Raises TypeError,
+    ValueError or nebula.EngineError if an argument is malformed or a file of `tls` cannot be used.
     """
-    channel = Channel(target, max_message=max_message, keepalive=keepalive, max_idle=max_idle, mode=mode, tls=tls)
+    channel = Channel(
+        target,
+        max_message=max_message,
+        keepalive=keepalive,
+        keepalive_timeout=keepalive_timeout,
+        keepalive_always=keepalive_always,
+        max_idle=max_idle,
+        mode=mode,
+        tls=tls,
+    )
     # The engine is the judge of targets; asking it needs a port, and this thread's will be needed anyway.
     try:
         port: engine.Port = engine.loop_port(asyncio.get_running_loop())

@@ -10,7 +10,6 @@ import asyncio
 import atexit
 import itertools
 import logging
-import math
 import os
 import sys
 import threading
@@ -272,13 +271,6 @@ class LoopPort(Port):
             except _nebula.EngineError:
                 return  # closed before
         super().close()
-
-
-def milliseconds(name: str, seconds: float) -> int:
-    """An option in seconds as the engine takes it; 0 is its default. Raises ValueError if it cannot be one."""
-    if not 0 <= seconds < 2**32 / 1000:
-        raise ValueError(f"{name} must be from 0 to 4,294,967 seconds, not {seconds!r}")
-    return math.ceil(seconds * 1000)
 
 
 def settle(future: asyncio.Future[None]) -> None:

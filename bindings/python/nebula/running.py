@@ -8,20 +8,19 @@ import signal
 import threading
 from collections.abc import Iterable
 from types import FrameType
-from typing import Optional, Union
+from typing import TYPE_CHECKING, Optional, Union
 
+from nebula.options import ServeOptions
 from nebula.server import Server, Service, serve
-from nebula.tls import TLS
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 def run(
     *services: Union[Service, str],
     address: Union[str, Iterable[str], None] = None,
-    announce: Union[str, Iterable[str], None] = None,
-    workers: Optional[int] = None,
-    max_message: int = 0,
-    drain_timeout: float = 10.0,
-    tls: Optional[TLS] = None,
+    **options: Unpack[ServeOptions],
 ) -> None:
     """Serves until SIGINT or SIGTERM. Then withdraws, lets running calls end, and returns; a second signal ends the
     process at once. Only the main thread hears signals.
@@ -30,15 +29,7 @@ def run(
     """
     asyncio.run(
         _serve_until_signalled(
-            serve(
-                *services,
-                address=address,
-                announce=announce,
-                workers=workers,
-                max_message=max_message,
-                drain_timeout=drain_timeout,
-                tls=tls,
-            ),
+            serve(*services, address=address, **options),
             announced=address is None and not any(isinstance(text, str) for text in services),
         )
     )

@@ -14,7 +14,7 @@ import threading
 import weakref
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
 from types import TracebackType
-from typing import Any, Callable, Optional, TypeVar, Union, overload
+from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar, Union, overload
 
 from nebula import _nebula, client, codec, deadline, engine
 from nebula.context import Context
@@ -22,8 +22,12 @@ from nebula.describe import descriptor_set
 from nebula.errors import Code, Error
 from nebula.flow import Flow, Gate, LoopFlow, ThreadFlow
 from nebula.method import Arguments, BadReply, Method, make_method
+from nebula.options import ServeOptions, count, milliseconds
 from nebula.tls import TLS
 from nebula.workers import Workers
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 log = logging.getLogger("nebula")
 
@@ -94,27 +98,17 @@ class Service:
     async def serve(
         self,
         address: Union[str, Iterable[str], None] = None,
-        *,
-        announce: Union[str, Iterable[str], None] = None,
-        workers: Optional[int] = None,
-        tls: Optional[TLS] = None,
+        **options: Unpack[ServeOptions],
     ) -> None:
         """Serves until it is cancelled, then drains. Arguments as for nebula.serve."""
-        async with serve(self, address=address, announce=announce, workers=workers, tls=tls):
+        async with serve(self, address=address, **options):
             await asyncio.Event().wait()
 
-    def run(
-        self,
-        address: Union[str, Iterable[str], None] = None,
-        *,
-        announce: Union[str, Iterable[str], None] = None,
-        workers: Optional[int] = None,
-        tls: Optional[TLS] = None,
-    ) -> None:
-        """Serves until SIGINT or SIGTERM, as nebula.run does."""
+    def run(self, address: Union[str, Iterable[str], None] = None, **options: Unpack[ServeOptions]) -> None:
+        """Serves until SIGINT or SIGTERM, as nebula.run does. Arguments as for nebula.serve."""
         from nebula.running import run
 
-        run(self, address=address, announce=announce, workers=workers, tls=tls)
+        run(self, address=address, **options)
 
     def __repr__(self) -> str:
         return f"<nebula.Service {self.name}: {', '.join(self.methods) or 'no methods'}>"
@@ -385,7 +379,10 @@ def serve(
     announce: Union[str, Iterable[str], None] = None,
     workers: Optional[int] = None,
     max_message: int = 0,
+    max_streams: int = 0,
+    max_connections: int = 0,
     keepalive: float = 0,
+    keepalive_timeout: float = 0,
     min_ping: float = 0,
     max_idle: float = 0,
     max_age: float = 0,
@@ -402,12 +399,16 @@ def serve(
     unix:/path, mem:name, or several; None: a Unix socket and a port of 127.0.0.1 that are found through the registry.
     announce: names to register; None: those of the services if no address is given, else none. workers: threads for
     `def` handlers, None is 4 more than there are processors, at most 32. max_message: bytes of a request at most, 0 is
-    4 MiB. drain_timeout: seconds that running calls get at the end. tls: certificate and key of the tls:// addresses.
+    4 MiB. max_streams: calls of one connection at a time, 0 is 1,000; clients keep more waiting. max_connections:
+    beyond, the oldest idle one is closed; 0 is by the process's limit of descriptors. drain_timeout: seconds that
+    running calls get at the end. tls: certificate and key of the tls:// addresses.
 
-    The life of a connection, in seconds. keepalive: after so long a silence a client is pinged, 0 is two hours.
-    min_ping: clients' own pings must be so far apart, 0 is five minutes, and two hours without calls. max_idle,
-    max_age: a connection without calls for so long, or of that age, give or take a tenth, is drained; max_age_grace:
-    and cut off so long after; 0 is never. Raises ValueError for what cannot be served.
+    The life of a connection, in seconds. keepalive: after so long a silence a client is pinged, 0 is two hours;
+    keepalive_timeout: and left if nothing comes within so long after, 0 is 20 s. min_ping: clients' own pings must be
+    so far apart, 0 is five minutes, and two hours without calls. max_idle, max_age: a connection without calls for so
+    long, or of that age, give or take a tenth, is drained; max_age_grace: and cut off so long after; 0 is never.
+
+    Raises TypeError or ValueError for what cannot be served.
     """
     served = [service for service in services if isinstance(service, Service)]
     addresses: list[Optional[str]] = [text for text in services if isinstance(text, str)]
@@ -420,12 +421,15 @@ def serve(
         raise ValueError('tls is for addresses that begin with tls://, as address="tls://0.0.0.0:7443"')
     names = announce if announce is None or isinstance(announce, str) else ",".join(announce)
     options = {
-        "max_message": max_message,
-        "keepalive_ms": engine.milliseconds("keepalive", keepalive),
-        "min_ping_ms": engine.milliseconds("min_ping", min_ping),
-        "max_idle_ms": engine.milliseconds("max_idle", max_idle),
-        "max_age_ms": engine.milliseconds("max_age", max_age),
-        "max_age_grace_ms": engine.milliseconds("max_age_grace", max_age_grace),
+        "max_message": count("max_message", max_message),
+        "max_streams": count("max_streams", max_streams),
+        "max_connections": count("max_connections", max_connections),
+        "keepalive_ms": milliseconds("keepalive", keepalive),
+        "keepalive_timeout_ms": milliseconds("keepalive_timeout", keepalive_timeout),
+        "min_ping_ms": milliseconds("min_ping", min_ping),
+        "max_idle_ms": milliseconds("max_idle", max_idle),
+        "max_age_ms": milliseconds("max_age", max_age),
+        "max_age_grace_ms": milliseconds("max_age_grace", max_age_grace),
     }
     return Server(served, addresses or [None], names, workers, options, drain_timeout, tls)
 

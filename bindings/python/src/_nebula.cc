@@ -134,12 +134,16 @@ struct Server {
   std::shared_ptr<nebula_queue> queue;  // before the handle, so that it is released after it
   std::shared_ptr<nebula_server> handle;
 
-  Server(const Engine& engine, uint32_t max_message, uint32_t keepalive_ms, uint32_t min_ping_ms, uint32_t max_idle_ms,
+  Server(const Engine& engine, uint32_t max_message, uint32_t max_streams, uint32_t max_connections,
+         uint32_t keepalive_ms, uint32_t keepalive_timeout_ms, uint32_t min_ping_ms, uint32_t max_idle_ms,
          uint32_t max_age_ms, uint32_t max_age_grace_ms) {
     nebula_server_options options{};
     options.size = sizeof options;
     options.max_message = max_message;
+    options.max_streams = max_streams;
+    options.max_connections = max_connections;
     options.keepalive_ms = keepalive_ms;
+    options.keepalive_timeout_ms = keepalive_timeout_ms;
     options.min_ping_ms = min_ping_ms;
     options.max_idle_ms = max_idle_ms;
     options.max_age_ms = max_age_ms;
@@ -210,12 +214,14 @@ struct Channel {
   std::shared_ptr<nebula_channel> handle;
 
   Channel(const Engine& engine, const std::string& target, uint32_t max_message, const TlsTexts& texts,
-          uint32_t keepalive_ms, uint32_t max_idle_ms) {
+          uint32_t keepalive_ms, uint32_t keepalive_timeout_ms, uint32_t keepalive_always, uint32_t max_idle_ms) {
     nebula_tls tls = tls_of(texts);
     nebula_channel_options options{};
     options.size = sizeof options;
     options.max_message = max_message;
     options.keepalive_ms = keepalive_ms;
+    options.keepalive_timeout_ms = keepalive_timeout_ms;
+    options.keepalive_always = keepalive_always;
     options.max_idle_ms = max_idle_ms;
     options.tls = texts ? &tls : nullptr;
     nebula_error error{};
@@ -454,9 +460,12 @@ PYBIND11_MODULE(_nebula, module) {
       .def("wake", &Queue::wake)
       .def("close", &Queue::close);
   py::class_<Server>(module, "Server")
-      .def(py::init<const Engine&, uint32_t, uint32_t, uint32_t, uint32_t, uint32_t, uint32_t>(), py::arg("engine"),
-           py::arg("max_message") = 0, py::kw_only(), py::arg("keepalive_ms") = 0, py::arg("min_ping_ms") = 0,
-           py::arg("max_idle_ms") = 0, py::arg("max_age_ms") = 0, py::arg("max_age_grace_ms") = 0)
+      .def(py::init<const Engine&, uint32_t, uint32_t, uint32_t, uint32_t, uint32_t, uint32_t, uint32_t, uint32_t,
+                    uint32_t>(),
+           py::arg("engine"), py::arg("max_message") = 0, py::kw_only(), py::arg("max_streams") = 0,
+           py::arg("max_connections") = 0, py::arg("keepalive_ms") = 0, py::arg("keepalive_timeout_ms") = 0,
+           py::arg("min_ping_ms") = 0, py::arg("max_idle_ms") = 0, py::arg("max_age_ms") = 0,
+           py::arg("max_age_grace_ms") = 0)
       .def("method", &Server::method)
       .def("listen", &Server::listen, py::arg("address"), py::arg("announce"), py::arg("tls") = py::none())
       .def("start", &Server::start)
@@ -466,9 +475,11 @@ PYBIND11_MODULE(_nebula, module) {
       .def("drain", &Server::drain)
       .def("close", &Server::close);
   py::class_<Channel>(module, "Channel")
-      .def(py::init<const Engine&, const std::string&, uint32_t, const TlsTexts&, uint32_t, uint32_t>(),
+      .def(py::init<const Engine&, const std::string&, uint32_t, const TlsTexts&, uint32_t, uint32_t, uint32_t,
+                    uint32_t>(),
            py::arg("engine"), py::arg("target"), py::arg("max_message") = 0, py::arg("tls") = py::none(), py::kw_only(),
-           py::arg("keepalive_ms") = 0, py::arg("max_idle_ms") = 0)
+           py::arg("keepalive_ms") = 0, py::arg("keepalive_timeout_ms") = 0, py::arg("keepalive_always") = 0,
+           py::arg("max_idle_ms") = 0)
       .def("method", &Channel::method)
       .def("close", &Channel::close);
 

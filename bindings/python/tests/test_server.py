@@ -598,32 +598,3 @@ def test_worker_threads_end_with_the_server():
 
     served(app, use)
     eventually(lambda: not [thread for thread in threading.enumerate() if thread.name.startswith("nebula-")])
-
-
-@pytest.mark.parametrize("option", ["max_idle", "max_age"])
-def test_a_connection_ends_at_its_age(option):
-    app = nebula.Service("aged")
-    app.rpc(lambda: 1, name="f")
-
-    async def use(client, server):
-        url = next(url for url in server.urls if url.startswith("tcp:"))
-        reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
-        writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))
-        received = await asyncio.wait_for(reader.read(), PATIENCE)
-        writer.close()
-        assert bytes([0, 0, 8, 7, 0]) in received  # GOAWAY
-        assert await client.f() == 1  # others dial again
-
-    served(app, use, **{option: 0.05})
-
-
-@pytest.mark.parametrize("option", ["keepalive", "min_ping", "max_idle", "max_age", "max_age_grace"])
-def test_an_option_that_is_no_time_is_refused(option):
-    app = nebula.Service("aged")
-    app.rpc(lambda: 1, name="f")
-    for wrong in (-1, 5_000_000, float("nan")):
-        with pytest.raises(ValueError, match=option):
-            nebula.serve(app, **{option: wrong})
-    if option in ("keepalive", "max_idle"):
-        with pytest.raises(ValueError, match=option):
-            nebula.connect("mem:x", **{option: -1})
