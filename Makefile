@@ -56,7 +56,7 @@ fuzz: setup ## all fuzzers, each for TIME=60 seconds; what they find lies in bui
 	@$(MAKE) --no-print-directory fuzzers
 	@$(PYTHON) tests/fuzz/run.py --seconds $(TIME)
 
-interop: build/release/build.ninja ## gRPC's interop cases against grpc-go, both ways, plain and TLS
+interop: build/release/build.ninja python ## gRPC's interop cases against grpc-go, both ways, plain and TLS; grpcurl, buf curl
 	@cmake --build build/release --target interop_server interop_client
 	@$(PYTHON) tests/interop/go/matrix.py
 

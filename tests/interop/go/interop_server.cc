@@ -1,7 +1,11 @@
 // interop/go/interop_server.cc - grpc.testing.TestService on nebula.hpp, for anybody's interop client.
 //
-// usage: interop_server --port=N [--use_tls=true --tls_cert_file=F --tls_key_file=F]      ends with SIGTERM
+// usage: interop_server --port=N [--use_tls=true --tls_cert_file=F --tls_key_file=F] [--descriptor_set=F]
+//
+// Ends with SIGTERM. --descriptor_set: of the service, by protoc, for those who ask by reflection.
+#include <fstream>
 #include <iostream>
+#include <iterator>
 
 #include "messages.hpp"
 
@@ -62,6 +66,15 @@ void half_duplex(nebula::Stream<OutputRequest, std::string>& stream) {
   for (OutputRequest& request : requests) respond(request, stream);
 }
 
+std::string read_file(const std::string& name) {
+  std::ifstream file(name, std::ios::binary);
+  if (!file) throw nebula::Error(NEBULA_NOT_FOUND, "cannot read " + name);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+// A service that is there and does not serve, for those who ask after its health.
+constexpr char asleep[] = "interop.asleep";
+
 }  // namespace
 
 int main(int argc, char** argv) try {
@@ -74,11 +87,13 @@ int main(int argc, char** argv) try {
   server.client_stream("/grpc.testing.TestService/StreamingInputCall", sum);
   server.bidi("/grpc.testing.TestService/FullDuplexCall", full_duplex);
   server.bidi("/grpc.testing.TestService/HalfDuplexCall", half_duplex);
+  if (std::string file = flags.text("descriptor_set", ""); !file.empty()) server.describe(read_file(file));
   std::string address = "127.0.0.1:" + flags.text("port", "10000");
   server.listen(flags.is_set("use_tls") ? "tls://" + address + "?cert=" + flags.text("tls_cert_file", "") +
                                               "&key=" + flags.text("tls_key_file", "")
                                         : "tcp://" + address);
   server.start();
+  server.health(asleep, false);
   std::cout << "ready " << server.urls() << std::endl;
   server.run();
 } catch (const nebula::Error& error) {
