@@ -53,6 +53,10 @@ inline constexpr Duration stall_look_interval = sec(5);
 inline constexpr int32_t stream_id_max = 1 << 30;
 // What a client assumes until SETTINGS arrive (RFC 9113, 6.5.2 recommends no less).
 inline constexpr uint32_t streams_before_settings = 100;
+// A peer that refuses streams is asked for one more than it has shown to take after so long, and less and less often
+// while nothing is answered. Our own server bears wasted_streams_per_second_max.
+inline constexpr Duration refusal_pause_first = ms(100);
+inline constexpr Duration refusal_pause_max = sec(1);
 
 // Flow control: 64 KiB, the default, was measured to cost 47 % throughput; from 1 MiB up nothing is gained.
 inline constexpr int32_t stream_window_bytes = 1 << 20;

@@ -142,7 +142,8 @@ struct H2Callbacks {
   }
 
   static void on_settings(H2Session& session) {
-    session.open_max_ = nghttp2_session_get_remote_settings(session.raw_, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
+    session.quota_.on_settings(
+        nghttp2_session_get_remote_settings(session.raw_, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS));
     if (!std::exchange(session.has_settings_, true)) session.up_.on_settings();
   }
 
@@ -168,6 +169,14 @@ struct H2Callbacks {
     (frame->headers.cat == NGHTTP2_HCAT_HEADERS ? stream->trailers_ : stream->head_) = Metadata();
   }
 
+  static Fate fate_of(const H2Session& session, const H2Stream& stream, uint32_t code) {
+    if (code == NGHTTP2_NO_ERROR) return Fate::processed;
+    if (stream.is_unsent()) return Fate::unsent;
+    if (code != NGHTTP2_REFUSED_STREAM) return Fate::unknown;
+    // By this code nghttp2 also tells of streams that a GOAWAY leaves out.
+    return session.going_away_ ? Fate::unprocessed : Fate::refused;
+  }
+
   static int on_stream_close(nghttp2_session*, int32_t id, uint32_t code, void* user) {
     H2Session& session = session_of(user);
     H2Stream* stream = session.find(id);
@@ -177,11 +186,10 @@ struct H2Callbacks {
       session.arriving_.reset();
       return 0;
     }
-    Fate fate = stream->is_unsent() ? Fate::unsent : code == NGHTTP2_REFUSED_STREAM ? Fate::unprocessed : Fate::unknown;
-    if (code == NGHTTP2_NO_ERROR)
-      session.close(stream, {}, Fate::processed);
-    else
-      session.close(stream, status_of_h2(code), fate);
+    Fate fate = fate_of(session, *stream, code);
+    if (fate == Fate::processed) session.quota_.on_answered();
+    if (fate == Fate::refused) session.quota_.on_refused(session.open_count_ - 1);
+    session.close(stream, fate == Fate::processed ? Status() : status_of_h2(code), fate);
     return 0;
   }
 

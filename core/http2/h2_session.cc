@@ -65,7 +65,7 @@ std::unique_ptr<Session> h2_session(Loop& loop, std::unique_ptr<Conn> conn, bool
 H2Session::H2Session(Loop& loop, std::unique_ptr<Conn> conn, bool is_server, SessionEvents& up,
                      const SessionOptions& options)
     : loop_(loop), conn_(std::move(conn)), is_server_(is_server), up_(up), options_(options),
-      idle_since_(loop.now()), open_max_(limits::streams_before_settings), strikes_(options.pings),
+      idle_since_(loop.now()), quota_(loop, [this] { flush_later(); }), strikes_(options.pings),
       meter_(is_server ? NGHTTP2_CLIENT_MAGIC_LEN : 0) {
   nghttp2_session_callbacks* callbacks = h2_callbacks();
   nghttp2_option* option = nullptr;
@@ -149,9 +149,11 @@ Result<std::unique_ptr<Stream>> H2Session::open(StreamEvents& up) {
     });
     return unavailable("the connection has used up its stream ids");
   }
-  if (open_count_ >= open_max_) {
+  if (!quota_.allows(open_count_)) {
     was_full_ = true;
-    return resource_exhausted("the peer allows " + std::to_string(open_max_) + " calls at a time on one connection");
+    quota_.await();
+    return resource_exhausted("the peer takes " + std::to_string(quota_.streams_max()) +
+                              " calls at a time on one connection");
   }
   std::unique_ptr<H2Stream> stream = std::make_unique<H2Stream>(*this, &up);
   add(stream.get());
@@ -390,7 +392,7 @@ void H2Session::hold(H2Stream* stream) {
 }
 
 void H2Session::tell_room() {
-  if (!was_full_ || open_count_ >= open_max_) return;
+  if (!was_full_ || !quota_.allows(open_count_)) return;
   was_full_ = false;
   up_.on_room();
 }

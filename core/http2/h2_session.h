@@ -14,6 +14,7 @@
 #include "http2/frame_meter.h"
 #include "http2/keepalive.h"
 #include "http2/stream.h"
+#include "http2/stream_quota.h"
 #include "loop/loop.h"
 
 struct nghttp2_session;
@@ -151,7 +152,7 @@ class H2Session final : public Session, private ConnEvents {
   size_t held_count_ = 0;
   size_t ending_count_ = 0;              // open, with the whole body at hand
   Time idle_since_;
-  uint32_t open_max_;                    // client: streams that the peer allows
+  StreamQuota quota_;                    // client
   Block* output_ = nullptr;              // being filled by flush
   std::vector<Metadata> unsent_heads_;   // of streams that ended before their headers left
 

@@ -26,6 +26,7 @@ enum class Fate : uint8_t {
   unprocessed,  // the peer says that its application has not seen it
   unknown,      // the connection was lost, or we gave up
   processed,    // the peer's application has answered or refused it
+  refused,      // of a stream alone: unprocessed, for the peer takes no more beside those that are open
 };
 
 // Error codes of RFC 9113, 7, that rpc/ needs.
@@ -83,7 +84,7 @@ class Stream {
 struct SessionEvents {
   virtual StreamEvents& on_stream(std::unique_ptr<Stream> stream) = 0;  // server: the peer opened one
   virtual void on_settings() = 0;               // the peer's first SETTINGS came: it speaks HTTP/2
-  virtual void on_room() = 0;                   // client: a stream ended after open() had said resource_exhausted
+  virtual void on_room() = 0;                   // client: one may be opened, after open() had said resource_exhausted
   virtual void on_draining() = 0;               // GOAWAY came: open nothing more here
   virtual void on_closed(Status why) = 0;       // the last event, after on_closed of every stream
 
@@ -95,7 +96,7 @@ class Session {
  public:
   virtual ~Session() = default;                 // closes the connection; every open stream gets its on_closed first
 
-  // Client only. resource_exhausted: as many streams are open as the peer allows, on_room will follow;
+  // Client only. resource_exhausted: as many streams are open as the peer takes, on_room will follow;
   // unavailable: the session is draining or closed.
   virtual Result<std::unique_ptr<Stream>> open(StreamEvents& up) = 0;
 

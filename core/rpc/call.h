@@ -124,7 +124,7 @@ struct Request {
   Body body;         // a Source where the method streams requests; else one message
   Codec codec = Codec::any;
   bool wait_for_ready = false;  // client: wait for a node until the deadline instead of failing fast
-  bool was_refused = false;     // client: a server has refused it unseen, so this is its second try
+  bool was_left_out = false;    // client: a connection ended without having looked at it, so this is its second try
 };
 
 // A failed call is a Response too, since an error may carry trailers and the fate of its request. Where the body is a

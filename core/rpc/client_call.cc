@@ -201,10 +201,11 @@ void ClientCall::on_closed(Status why, Fate fate) {
     if (why.code() == Code::cancelled && loop_.now() >= request_.context->deadline())
       why = deadline_exceeded("the deadline passed at the server");
     if (!http_status_.empty()) fate = Fate::processed;
-    if ((fate == Fate::unsent || fate == Fate::unprocessed) && may_be_repeated())
+    bool was_seen = fate == Fate::unknown || fate == Fate::processed;
+    if (!was_seen && may_be_repeated())
       repeat({std::move(why), {}, fate});
     else
-      fail(std::move(why), fate);
+      fail(std::move(why), fate == Fate::refused ? Fate::unprocessed : fate);
   }
   delete this;
 }

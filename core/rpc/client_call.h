@@ -8,7 +8,8 @@
 
 namespace nebula {
 
-// A request that surely no server has seen, back for another try, with what happened to it.
+// A request that surely no server has seen, back for another try, with what happened to it: unsent, unprocessed, or
+// refused.
 using Again = Fn<void(Request request, Reply reply, Ending why)>;
 
 // Sends `request` as a stream of `session` and answers `reply`: where the method streams responses when they begin, else

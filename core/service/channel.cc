@@ -158,9 +158,11 @@ bool Channel::place(Waiting& call) {
   return false;
 }
 
-// Transparent retry (gRFC A6): what never left is tried until the deadline, what a server has refused unseen once more.
+// Transparent retry (gRFC A6): what never left is tried until the deadline, what a connection has left out at its end
+// once more. What a server refuses for the number of calls that it takes is like what never left: it is tried until the
+// deadline too, for its session lets it out only when there seems to be room.
 void Channel::place_again(Waiting call, Ending why) {
-  if (why.fate == Fate::unprocessed && std::exchange(call.request.was_refused, true))
+  if (why.fate == Fate::unprocessed && std::exchange(call.request.was_left_out, true))
     return call.reply(Response{std::move(why)});
   wait(std::move(call));
   // In a later step: this comes from the depth of a session's event.

@@ -101,8 +101,10 @@ bool Ledger::may_be_unavailable(const Call& call) const {
   if (call.is_abandoned || plan_.cuts()) return true;
   if (call.runs > 0) return is_lost(call.instance);
   // A server counts the handlers of cancelled calls among the streams that it allows (CVE-2023-44487), and refuses more.
+  // Those wait for their turn, except streams of which a message has gone already.
   auto occupies = [](const auto& each) { return each.second.is_handled || !each.second.has_ended(); };
-  if (std::count_if(calls_.begin(), calls_.end(), occupies) >= limits::streams_max) return true;
+  bool has_sent = streams_requests(call.wish.shape) && call.flow(Way::request).given > 0;
+  if (has_sent && std::count_if(calls_.begin(), calls_.end(), occupies) >= limits::streams_max) return true;
   auto name = names_.find(call.wish.service);
   return name == names_.end() || name->second.up == 0 || name->second.trouble_ends >= call.begun;
 }

@@ -309,7 +309,7 @@ Test(h2_session, tells_a_client_how_its_request_was_refused) {
     Code code;
     Fate fate;
   };
-  for (Row row : {Row{7, Code::unavailable, Fate::unprocessed}, Row{8, Code::cancelled, Fate::unknown},
+  for (Row row : {Row{7, Code::unavailable, Fate::refused}, Row{8, Code::cancelled, Fate::unknown},
                   Row{2, Code::internal, Fate::unknown}, Row{1, Code::internal, Fate::unknown},
                   Row{11, Code::resource_exhausted, Fate::unknown}, Row{12, Code::permission_denied, Fate::unknown},
                   Row{999, Code::internal, Fate::unknown}}) {
@@ -476,7 +476,7 @@ Test(h2_session, opens_as_many_streams_as_the_peer_allows) {
   cr_assert_eq(wire.client.settings, 1);
   std::unique_ptr<StreamEnd> first = request(wire.client), second = request(wire.client);
   Status status = wire.client.open_error();
-  cr_assert(status.text() == "RESOURCE_EXHAUSTED: the peer allows 2 calls at a time on one connection");
+  cr_assert(status.text() == "RESOURCE_EXHAUSTED: the peer takes 2 calls at a time on one connection");
   wire.settle();
   cr_assert_eq(wire.client.rooms, 0);
   wire.raw->write(raw::head(1, {{":status", "200"}, {"grpc-status", "0"}}, true));

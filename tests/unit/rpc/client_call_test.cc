@@ -725,7 +725,7 @@ Test(client_call, comes_back_whole_when_it_is_refused) {
     script.start();
     script.refuse();
     cr_assert(script.back && script.call.end() == "open");
-    cr_assert_eq(script.why.fate, Fate::unprocessed);
+    cr_assert_eq(script.why.fate, Fate::refused);
     cr_assert_eq(script.why.status.code(), Code::unavailable);
     script.call.requests.put("hi");
     script.send_again();

@@ -759,25 +759,133 @@ std::string order_of(const std::vector<StreamEnd*>& streams, size_t from) {
 
 }  // namespace
 
-Test(channel, tries_a_refused_call_once_more) {
+Test(channel, tries_a_call_that_a_connection_has_left_out_once_more) {
+  Cluster cluster;
+  std::vector<std::unique_ptr<End>> ends;
+  Result<std::unique_ptr<Listener>> listener =
+      cluster.world.network.listen(url("mem:a"), [&](std::unique_ptr<Conn> conn) {
+        ends.push_back(std::make_unique<End>(std::move(conn)));
+        ends.back()->write(raw::frame(raw::settings, 0, 0, ""));
+      });
+  cr_assert(listener.ok());
+  ToldRegistry registry;
+  std::unique_ptr<Channel> channel = cluster.channel("hello", &registry);
+  Call call;
+  cluster.start(*channel, call);
+  registry.tell({{"a", {url("mem:a")}}});
+  for (size_t connection : {0, 1}) {
+    cluster.settle();
+    cr_assert_eq(ends.size(), connection + 1);
+    cr_assert_eq(raw::frames_of(ends.back()->received, raw::headers).size(), 1);
+    cr_assert(call.end() == "open");
+    ends.back()->write(raw::frame(raw::goaway, 0, 0, raw::number(0) + raw::number(0)));
+  }
+  cluster.settle();
+  cr_assert_eq(call.code(), Code::unavailable, "once is enough");
+  cr_assert_eq(call.ending()->fate, Fate::unprocessed);
+  cr_assert_eq(call.answers, 1);
+}
+
+Test(channel, tries_a_refused_call_at_once_and_then_in_growing_pauses) {
   Cluster cluster;
   Stranger stranger(cluster);
   std::unique_ptr<Channel> channel = stranger.channel(cluster);
-  Call call;
+  Call call("/hello/greet", "hi", cluster.world.loop.now() + sec(20));
   cluster.start(*channel, call);
   stranger.announce();
   cluster.settle();
-  cr_assert_eq(stranger.streams.size(), 1);
-  stranger.streams[0]->stream->reset(h2::refused_stream);
+  std::vector<Time> tries;
+  while (call.answers == 0) {
+    if (stranger.streams.size() > tries.size()) {
+      tries.push_back(cluster.world.loop.now());
+      stranger.streams.back()->stream->reset(h2::refused_stream);
+    }
+    cr_assert(cluster.world.loop.run_one());
+  }
+  cr_assert_lt(tries[1] - tries[0], ms(1));
+  for (size_t i = 2; i < tries.size(); i++) {
+    Duration pause = std::min(limits::refusal_pause_first * (1 << (i - 2)), limits::refusal_pause_max);
+    cr_assert_lt(tries[i] - tries[i - 1] - pause, ms(1), "try %zu", i);
+    cr_assert_geq(tries[i] - tries[i - 1], pause, "try %zu", i);
+  }
+  cr_assert_eq(tries.size(), 24);
+  cr_assert_eq(call.code(), Code::deadline_exceeded);
+}
+
+Test(channel, lets_refused_calls_wait_for_those_that_the_peer_has_taken) {
+  Cluster cluster;
+  Stranger stranger(cluster);
+  std::unique_ptr<Channel> channel = stranger.channel(cluster);
+  Calls calls = start_all(cluster, *channel, 40);
+  stranger.announce();
   cluster.settle();
-  cr_assert_eq(stranger.streams.size(), 2);
-  cr_assert(call.end() == "open");
-  stranger.streams[1]->stream->reset(h2::refused_stream);
+  // A server that takes three at a time, whatever its SETTINGS say, until the last has been answered.
+  size_t seen = 0, refusals = 0, rounds = 0;
+  std::vector<StreamEnd*> taken;
+  std::string order;
+  auto look = [&] {
+    for (; seen < stranger.streams.size(); seen++) {
+      if (taken.size() < 3) {
+        order += stranger.streams[seen]->received.substr(frame_prefix_bytes) + " ";
+        taken.push_back(stranger.streams[seen]);
+      } else {
+        refusals++;
+        stranger.streams[seen]->stream->reset(h2::refused_stream);
+      }
+    }
+    cluster.settle();
+    rounds += 2;
+  };
+  look();
+  cr_assert_eq(refusals, 37);
+  std::string expected = "0 1 2 ";
+  for (int i = 3; i < 40; i++) {
+    Stranger::answer(*taken.front());
+    taken.erase(taken.begin());
+    cluster.settle();
+    look();
+    expected += std::to_string(i) + " ";
+    cr_assert(order == expected, "%s", order.c_str());
+  }
+  // Beside the first ones, what was tried every now and then: a settle is a millisecond.
+  cr_assert_leq(refusals, 37 + rounds / static_cast<size_t>(limits::refusal_pause_first.ms()) + 1);
+  for (StreamEnd* each : taken) Stranger::answer(*each);
   cluster.settle();
-  cr_assert_eq(stranger.streams.size(), 2, "once is enough");
-  cr_assert_eq(call.code(), Code::unavailable);
-  cr_assert_eq(call.ending()->fate, Fate::unprocessed);
-  cr_assert_eq(call.answers, 1);
+  for (const auto& call : calls) cr_assert(call->end() == "OK", "%s", call->end().c_str());
+}
+
+Test(channel, finds_out_that_a_peer_takes_more_again) {
+  Cluster cluster;
+  Stranger stranger(cluster);
+  std::unique_ptr<Channel> channel = stranger.channel(cluster);
+  Calls calls = start_all(cluster, *channel, 10);
+  stranger.announce();
+  cluster.settle();
+  for (size_t i = 2; i < 10; i++) stranger.streams[i]->stream->reset(h2::refused_stream);
+  cluster.settle();
+  cr_assert_eq(stranger.streams.size(), 10);
+  // The two that it has taken go on, and each second one more is let in.
+  cluster.world.loop.run_for(sec(9));
+  cr_assert_eq(stranger.streams.size(), 18);
+  cr_assert(order_of(stranger.streams, 10) == "2 3 4 5 6 7 8 9 ", "%s", order_of(stranger.streams, 10).c_str());
+}
+
+Test(channel, goes_elsewhere_with_what_one_instance_refuses) {
+  Cluster cluster;
+  Stranger full(cluster, "a"), free(cluster, "b");
+  ToldRegistry registry;
+  std::unique_ptr<Channel> channel = cluster.channel("hello", &registry);
+  Calls calls = start_all(cluster, *channel, 2);
+  registry.tell({full.endpoints[0], free.endpoints[0]});
+  cluster.settle();
+  cr_assert_eq(full.streams.size() + free.streams.size(), 2);
+  Calls more = start_all(cluster, *channel, 8);
+  cluster.settle();
+  size_t before = full.streams.size();
+  cr_assert_gt(before, 2);
+  for (size_t i = 1; i < before; i++) full.streams[i]->stream->reset(h2::refused_stream);
+  cluster.settle();
+  cr_assert_eq(free.streams.size(), 9);
 }
 
 Test(channel, answers_a_refused_call_by_its_second_try) {
@@ -805,6 +913,14 @@ Test(channel, keeps_the_order_of_refused_calls) {
   cr_assert(order_of(stranger.streams, 0) == "0 1 2 3 4 5 ");
   for (int i : {0, 4, 1, 2, 5}) stranger.streams[static_cast<size_t>(i)]->stream->reset(h2::refused_stream);
   cluster.settle();
+  cr_assert_eq(stranger.streams.size(), 6, "it takes one at a time");
+  Stranger::answer(*stranger.streams[3]);
+  cluster.settle();
+  for (size_t i = 6; i < 11; i++) {
+    cr_assert_eq(stranger.streams.size(), i + 1);
+    Stranger::answer(*stranger.streams[i]);
+    cluster.settle();
+  }
   cr_assert(order_of(stranger.streams, 6) == "0 1 2 4 5 ", "%s", order_of(stranger.streams, 6).c_str());
 }
 
