@@ -73,6 +73,7 @@ struct H2Callbacks {
     nghttp2_session_consume_connection(raw, size);
     H2Stream* stream = session.find(id);
     if (stream == nullptr) return 0;
+    session.on_stream_bytes(stream, size);
     const char* text = reinterpret_cast<const char*>(data);
     bool is_large = size >= limits::slice_bytes_min;
     Bytes bytes = is_large ? session.reading_->slice(static_cast<size_t>(text - session.reading_->data()), size)

@@ -17,9 +17,6 @@ namespace {
 constexpr size_t output_block_bytes = 16u << 10;
 // nghttp2 refuses to send a header block that may come to more than 64 KiB; it adds 12 for the block to our 32 a field.
 constexpr size_t head_sent_bytes_max = (64u << 10) - 12;
-// What PINGs carry, so that the answers can be told apart.
-constexpr std::string_view drain_ping("\0\0\0\0\0\0\0\0", 8);
-constexpr std::string_view keepalive_ping = "alive???";
 
 // nghttp2's own bound is 33 a second, which calls with short deadlines reach. Only newer headers have it: 1.57, and
 // Debian's 1.52.
@@ -42,10 +39,6 @@ template <class Option>
 void limit_continuations(Option* option) {
   if constexpr (requires { nghttp2_option_set_max_continuations(option, 0); })
     nghttp2_option_set_max_continuations(option, limits::continuations_max);
-}
-
-void submit_ping(nghttp2_session* raw, std::string_view payload) {
-  nghttp2_submit_ping(raw, NGHTTP2_FLAG_NONE, reinterpret_cast<const uint8_t*>(payload.data()));
 }
 
 bool looks_like_http1(std::string_view text) {
@@ -89,16 +82,12 @@ H2Session::H2Session(Loop& loop, std::unique_ptr<Conn> conn, bool is_server, Ses
 
 void H2Session::keep_alive() {
   if (options_.keepalive.interval == Duration{}) return;
-  auto ping = [this] {
-    submit_ping(raw_, keepalive_ping);
-    flush_later();
-  };
   auto dead = [this] {
     end(unavailable("the connection to " + peer().address + " was silent for " +
                     std::to_string((options_.keepalive.interval + options_.keepalive.timeout).ms()) +
                     " ms, and a ping was not answered"));
   };
-  pulse_ = std::make_unique<Pulse>(loop_, options_.keepalive, std::move(ping), std::move(dead));
+  pulse_ = std::make_unique<Pulse>(loop_, options_.keepalive, [this] { ping(keepalive_ping); }, std::move(dead));
   // What was sent and is not acknowledged tells sooner than a PING behind it (gRFC A18).
   conn_->limit_unacknowledged(options_.keepalive.timeout);
 }
@@ -164,7 +153,7 @@ void H2Session::drain() {
   if (std::exchange(draining_, true) || ended_) return;
   if (is_server_) {
     nghttp2_submit_shutdown_notice(raw_);
-    submit_ping(raw_, drain_ping);
+    ping(drain_ping);
     // A client that nobody drives at the moment does not answer; it must not hold up the end.
     goaway_timer_ = loop_.after(limits::goaway_answer_timeout, [this] {
       say_last();
@@ -208,9 +197,15 @@ void H2Session::charge(Budget& budget, std::string_view what, int64_t amount) {
   if (!budget.spend(loop_.now(), amount) && amount > 0) shut(h2::enhance_your_calm, what);
 }
 
+void H2Session::ping(std::string_view payload) {
+  nghttp2_submit_ping(raw_, NGHTTP2_FLAG_NONE, reinterpret_cast<const uint8_t*>(payload.data()));
+  flush_later();
+}
+
 void H2Session::on_ping(bool is_answer, std::string_view payload) {
   // The peer has seen the first GOAWAY, so what it opened before has arrived: the second can name the last.
   if (is_answer && payload == drain_ping && draining_ && is_server_) say_last();
+  if (is_answer && payload == bdp_ping) on_bdp_answer();
   if (is_answer || !is_server_ || strikes_.allows(loop_.now(), open_count_ > 0)) return;
   shut(NGHTTP2_ENHANCE_YOUR_CALM, too_many_pings);
 }
@@ -369,6 +364,7 @@ void H2Session::remove(H2Stream* stream) {
   stream->session_ = nullptr;
   if (--open_count_ == 0) idle_since_ = loop_.now();
   if (stream->body_ended_) ending_count_--;
+  windows_growth_ -= stream->window_.bytes - limits::stream_window_bytes;
   if (pulse_ != nullptr) pulse_->on_stream_count(open_count_);
   if (!is_server_) flush_later();  // to say that there is room, or the last word
 }

@@ -11,6 +11,7 @@
 #include "loop/anchor.h"
 #include "base/budget.h"
 #include "base/limits.h"
+#include "http2/bdp.h"
 #include "http2/frame_meter.h"
 #include "http2/keepalive.h"
 #include "http2/stream.h"
@@ -67,6 +68,7 @@ class H2Stream final : public Stream {
   std::deque<Bytes> body_;
   size_t body_bytes_ = 0;
   uint64_t body_taken_ = 0;
+  StreamWindow window_;
   Stall stall_;
   Time opened_;            // server
   bool has_head_ = false;
@@ -104,10 +106,16 @@ class H2Session final : public Session, private ConnEvents {
 
   // gRFC A8: by these words clients know that they are to ping less.
   static constexpr std::string_view too_many_pings = "too_many_pings";
+  // What PINGs carry, so that the answers can be told apart.
+  static constexpr std::string_view drain_ping{"\0\0\0\0\0\0\0\0", 8};
+  static constexpr std::string_view keepalive_ping = "alive???", bdp_ping = "how far?";
 
   void start();
   void keep_alive();
+  void ping(std::string_view payload);
   void on_ping(bool is_answer, std::string_view payload);
+  void on_stream_bytes(H2Stream* stream, size_t size);
+  void on_bdp_answer();
   void flush_later();
   void flush();
   bool has_room() const;                 // for more output
@@ -158,6 +166,8 @@ class H2Session final : public Session, private ConnEvents {
 
   std::unique_ptr<Pulse> pulse_;         // null: no keepalive
   PingStrikes strikes_;                  // server
+  BdpProbe bdp_;
+  int32_t windows_growth_ = 0;           // of the open streams, in bytes
   FrameMeter meter_;
   size_t head_bytes_ = 0;                // of the header block that arrives, with what is dropped
   Budget wasted_streams_{limits::wasted_streams_at_once_max, limits::wasted_streams_per_second_max};

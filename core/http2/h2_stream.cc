@@ -169,6 +169,7 @@ void H2Stream::take(size_t size, std::vector<Bytes>* slices) {
 
 void H2Stream::consumed(size_t byte_count) {
   if (session_ == nullptr || byte_count == 0) return;
+  window_.read += byte_count;
   nghttp2_session_consume_stream(session_->raw_, id_, byte_count);
   session_->flush_later();
 }

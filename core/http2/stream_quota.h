@@ -1,9 +1,9 @@
 // http2/stream_quota.h - how many streams of ours the peer takes: as many as it says, or fewer where it refuses some.
 //
 // Servers count streams that are over for us: while their handlers run, or for a moment longer. So a refusal
-// (REFUSED_STREAM) shows the real limit, which is what was open beside it. What waits is let in when a stream ends, and
-// one by one in growing pauses, for the limit may have risen. A first refusal of the only stream shows nothing yet: that
-// one is tried again at once (gRFC A6). Owned by a client's session.
+// (REFUSED_STREAM) shows the real limit, which is what was open beside it. What waits is let in when a stream ends,
+// and one by one in growing pauses, for the limit may have risen. A first refusal of the only stream shows nothing yet:
+// that one is tried again at once (gRFC A6). Owned by a client's session.
 #pragma once
 
 #include <algorithm>

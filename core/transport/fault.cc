@@ -2,6 +2,7 @@
 //
 //   inner         what it really listens at or dials, percent-encoded
 //   seed          the same faults in each run; without it they follow the world's own seed
+//   delay_us      each piece comes so much later: a long way, on which all that is sent is under way
 //   delay_max_us  each piece comes later by a random time up to this
 //   split         pieces have a random size from 1 to so many bytes
 //   cut_after     the connection is reset at a random byte up to this one, both directions counted together
@@ -23,7 +24,7 @@ namespace nebula {
 
 namespace {
 
-constexpr std::string_view usage = "fault:?inner=url&seed=&delay_max_us=&split=&cut_after=&stall=";
+constexpr std::string_view usage = "fault:?inner=url&seed=&delay_us=&delay_max_us=&split=&cut_after=&stall=";
 
 // Of pieces that wait for their time towards us; beyond, the inner connection is paused.
 constexpr size_t waiting_bytes_max = 256u << 10;
@@ -32,7 +33,7 @@ constexpr uint64_t stall_one_in = 8;
 struct Plan {
   Url inner;
   std::optional<uint64_t> seed;
-  Duration delay_max;
+  Duration delay, delay_max;
   uint64_t split_max = 0;  // 0: pieces stay as they are
   uint64_t cut_after = 0;  // 0: never
   Duration stall;
@@ -53,10 +54,12 @@ Result<Plan> plan_of(const Url& url) {
   TRY(plan.inner, Url::parse(*inner));
   TRY(uint64_t seed, number(url, "seed"));
   if (url.option("seed")) plan.seed = seed;
+  TRY(uint64_t delay_us, number(url, "delay_us"));
   TRY(uint64_t delay_max_us, number(url, "delay_max_us"));
   TRY(plan.split_max, number(url, "split"));
   TRY(plan.cut_after, number(url, "cut_after"));
   TRY(uint64_t stall_us, number(url, "stall"));
+  plan.delay = us(static_cast<int64_t>(delay_us));
   plan.delay_max = us(static_cast<int64_t>(delay_max_us));
   plan.stall = us(static_cast<int64_t>(stall_us));
   return plan;
@@ -80,7 +83,10 @@ class FaultConn final : public Conn, private ConnEvents {
     arm_out();
   }
 
-  size_t unsent() const override { return is_closed_ ? 0 : out_.bytes + inner_->unsent(); }
+  size_t unsent() const override {
+    if (is_closed_) return 0;
+    return inner_->unsent() + (is_long() ? 0 : out_.bytes);
+  }
 
   void pause(bool on) override {
     is_paused_ = on;
@@ -134,7 +140,7 @@ class FaultConn final : public Conn, private ConnEvents {
   }
 
   Time due_after(const Lane& lane) {
-    Duration delay = nanos(random_.between(0, plan_.delay_max.ns));
+    Duration delay = plan_.delay + nanos(random_.between(0, plan_.delay_max.ns));
     if (plan_.stall > Duration{} && random_.chance(1, stall_one_in)) delay = delay + plan_.stall;
     return std::max(lane.last_due, loop_.now() + delay);
   }
@@ -203,11 +209,13 @@ class FaultConn final : public Conn, private ConnEvents {
   }
 
   void pause_inner() {
-    bool wants_pause = is_paused_ || in_.bytes > waiting_bytes_max;
+    bool wants_pause = is_paused_ || (in_.bytes > waiting_bytes_max && !is_long());
     if (has_ended_ || wants_pause == inner_is_paused_) return;
     inner_is_paused_ = wants_pause;
     inner_->pause(wants_pause);
   }
+
+  bool is_long() const { return plan_.delay > Duration{}; }
 
   void cut() { close(unavailable(peer_.address + ": connection reset by a fault that was asked for")); }
 

@@ -229,7 +229,7 @@ void Ledger::on_message_given(Call& call, Way way, size_t bytes) {
   if (way == Way::response && call.runs == 0) violation(call, "is asked for responses, although nobody handles it");
   // The window, what waits before it, and on both sides one message that is begun.
   size_t messages = 2 * (plan_.message_bytes_max + plan_.bytes_max);
-  size_t most = limits::stream_window_bytes + limits::stream_send_high + messages;
+  size_t most = limits::stream_window_max + limits::stream_send_high + messages;
   if (flow.is_watched && flow.bytes_between > most)
     violation(call, "has " + std::to_string(flow.bytes_between) + " bytes under way, over " + std::to_string(most));
 }

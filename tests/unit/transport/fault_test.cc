@@ -191,3 +191,19 @@ Test(fault, works_over_real_sockets) {
   pair.client->write(there);
   cr_assert(world.run_until([&] { return pair.server->received == there; }));
 }
+
+Test(fault, delays_everything_by_the_same_time) {
+  SimWorld world;
+  Pair pair;
+  connect_badly(world, pair, "&delay_us=5000");
+  std::string there = text(3 << 20);
+  pair.client->write(there);
+  cr_assert_eq(pair.client->conn->unsent(), 0, "it is under way");
+  world.loop.run_for(us(4999));
+  cr_assert_eq(pair.server->received.size(), 0);
+  pair.server->write("back");
+  world.loop.run_for(us(1));
+  cr_assert_eq(pair.server->received, there);
+  world.loop.run_for(us(4999));
+  cr_assert_eq(pair.client->received, "back");
+}
