@@ -59,6 +59,7 @@ fuzz: setup ## all fuzzers, each for TIME=60 seconds; what they find lies in bui
 interop: build/release/build.ninja python ## gRPC's interop cases against grpc-go, both ways, plain and TLS; grpcurl, buf curl
 	@cmake --build build/release --target interop_server interop_client
 	@$(PYTHON) tests/interop/go/matrix.py
+	@$(VENV)/bin/python tests/interop/go/keepalive.py
 
 planted: setup ## plant each bug of tests/sim/planted and see that the tests find it
 	@$(PYTHON) scripts/planted.py

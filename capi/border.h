@@ -58,9 +58,6 @@ inline void take_ms(uint32_t given, Duration* out) {
 // address names. 0, or NEBULA_E_... with its words in *error.
 int32_t apply_tls(const nebula_tls* tls, TlsSide side, Url* url, nebula_error* error);
 
-// For threads that are on no loop.
-Time monotonic_now();
-
 // Microseconds until the deadline, at least 1; UINT64_MAX: none.
 uint64_t microseconds_left(Time deadline, Time now);
 

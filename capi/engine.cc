@@ -1,6 +1,4 @@
 // capi/engine.cc - the library and the engine; how a Status becomes a nebula_error.
-#include <time.h>
-
 #include <algorithm>
 #include <cstdlib>
 
@@ -30,12 +28,6 @@ int32_t fail(nebula_error* error, const Status& status) {
     case Code::failed_precondition: return fail(error, NEBULA_E_STATE, status.message());
     default: return fail(error, NEBULA_E_SYSTEM, status.message());
   }
-}
-
-Time monotonic_now() {
-  timespec time;
-  clock_gettime(CLOCK_MONOTONIC, &time);
-  return {time.tv_sec * int64_t{1'000'000'000} + time.tv_nsec};
 }
 
 uint64_t microseconds_left(Time deadline, Time now) {
@@ -88,6 +80,7 @@ nebula_engine* nebula_engine_new(const nebula_engine_options* options, nebula_er
   Config config;
   config.registry = or_default(known.registry, or_default(std::getenv("NEBULA_REGISTRY"), config.registry));
   config.log = Log::level_of(or_default(std::getenv("NEBULA_LOG"), ""), config.log);
+  config.has_housekeeper = or_default(std::getenv("NEBULA_HOUSEKEEPER"), "on") != "off";
   Result<std::unique_ptr<Engine>> made = Engine::make(config);
   if (!made.ok()) return fail(error, made.status()), nullptr;
   nebula_engine* engine = new nebula_engine;

@@ -174,7 +174,9 @@ NEBULA_API const char *nebula_strerror(int32_t code);      /* "NEBULA_E_STALE: t
 NEBULA_API nebula_engine *nebula_engine_new(const nebula_engine_options *options, nebula_error *error);
 NEBULA_API void           nebula_engine_free(nebula_engine *engine);   /* NULL is fine, here and below */
 
-/* ---- queue: events come out of it; one thread at a time polls it ------------------------------------------ */
+/* ---- queue: events come out of it; one thread at a time polls it ------------------------------------------
+   While nobody polls, a thread of the engine keeps its connections alive: pings are answered, and what was submitted is
+   sent, within 40 ms. Events wait for the poll. */
 NEBULA_API nebula_queue  *nebula_queue_new(nebula_engine *engine, const nebula_queue_options *options, nebula_error *error);
 /* Open calls end without an event. Servers started on this queue must have been freed. */
 NEBULA_API void           nebula_queue_free(nebula_queue *queue);

@@ -46,32 +46,21 @@ void CallRecord::consume(uint64_t bytes) {
   if (held.empty()) consumed = 0;
 }
 
-// ---- Driver
-
-nebula_queue::Driver::Driver(nebula_queue& queue) : queue_(queue) {
-  queue.setups_++;
-  queue.worker->loop().post([] {});  // ends a wait
-  queue.driver_lock_.lock();
-}
-
-nebula_queue::Driver::~Driver() {
-  queue_.setups_--;
-  queue_.driver_lock_.unlock();
-  queue_.setup_over_.notify_all();
-}
-
 // ---- life
 
-nebula_queue::nebula_queue(nebula_engine* engine, const nebula_queue_options& options, std::unique_ptr<Worker> worker)
+nebula_queue::nebula_queue(nebula_engine* engine, const nebula_queue_options& options, std::unique_ptr<Worker> given,
+                           Housekeeper* housekeeper)
     : engine(engine),
-      worker(std::move(worker)),
+      worker(std::move(given)),
       stride_(options.event_size == 0 ? sizeof(nebula_event) : options.event_size),
       batch_(options.batch == 0 ? limits::poll_batch : options.batch),
       capacity_(options.capacity == 0 ? limits::queue_events_max : options.capacity) {
   array.resize(size_t{stride_} * batch_);
+  loop = std::make_unique<KeptLoop>(worker->loop(), housekeeper, [this] { return !events_.empty(); });
 }
 
 nebula_queue::~nebula_queue() {
+  loop.reset();        // the housekeeper keeps off
   remove_calls(this);  // from here on nobody finds the way to this loop
   channels_.clear();   // answers what is open, into a queue that nobody will read
   server_calls_.clear();
@@ -100,28 +89,22 @@ void nebula_queue::post_forget(std::shared_ptr<const ChannelTarget> target) {
 // ---- poll
 
 int32_t nebula_queue::poll(int32_t timeout_ms) {
-  if (in_poll_.exchange(true)) return NEBULA_E_BUSY;
-  int32_t count = 0;
-  {
-    // A mutex is not fair: the thread that polls in a loop would have it again before the other one woke up.
-    std::unique_lock<std::mutex> drive(driver_lock_);
-    setup_over_.wait(drive, [this] { return setups_ == 0; });
-    settle_lent();
-    UvLoop& loop = worker->loop();
-    Time end = loop.now() + ms(timeout_ms);
-    Duration wait = ms(timeout_ms);  // negative: for ever
-    while (true) {
-      // Even with events in hand: this turn is also what sends the caller's submissions.
-      loop.run_once(events_.empty() ? wait : ms(0));
-      if (!events_.empty() || setups_ > 0 || timeout_ms == 0) break;
-      if (timeout_ms < 0) continue;
-      wait = end - loop.now();
-      if (wait <= ms(0)) break;
-    }
-    count = deliver();
-    if (!events_.empty()) loop.raise();
+  KeptLoop::Poll poll(*loop);
+  if (!poll.is_alone()) return NEBULA_E_BUSY;
+  settle_lent();
+  UvLoop& uv = worker->loop();
+  Time end = uv.now() + ms(timeout_ms);
+  Duration wait = ms(timeout_ms);  // negative: for ever
+  while (true) {
+    // Even with events in hand: this turn is also what sends the caller's submissions.
+    uv.run_once(events_.empty() ? wait : ms(0));
+    if (!events_.empty() || poll.is_wanted() || timeout_ms == 0) break;
+    if (timeout_ms < 0) continue;
+    wait = end - uv.now();
+    if (wait <= ms(0)) break;
   }
-  in_poll_ = false;
+  int32_t count = deliver();
+  if (!events_.empty()) uv.raise();
   return count;
 }
 
@@ -442,7 +425,9 @@ nebula_queue* nebula_queue_new(nebula_engine* engine, const nebula_queue_options
   if (engine->is_forked()) return fail(error, NEBULA_E_FORKED, forked_message), nullptr;
   Result<std::unique_ptr<Worker>> worker = Worker::make(*engine->engine);
   if (!worker.ok()) return fail(error, worker.status()), nullptr;
-  nebula_queue* queue = new nebula_queue(engine, known, std::move(*worker));
+  Result<Housekeeper*> housekeeper = engine->engine->housekeeper();
+  if (!housekeeper.ok()) return fail(error, housekeeper.status()), nullptr;
+  nebula_queue* queue = new nebula_queue(engine, known, std::move(*worker), *housekeeper);
   std::lock_guard<std::mutex> hold(engine->lock);
   engine->queues.push_back(queue);
   return queue;

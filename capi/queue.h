@@ -1,14 +1,11 @@
 // capi/queue.h - what stands behind nebula_queue: a loop, its open calls, and the events that nobody has taken yet.
 //
-// Three kinds of access. The driver (whoever holds driver_lock: nebula_poll, and set-up on another thread) may touch
-// everything. Any thread may post. Nobody else touches anything.
+// Three kinds of access. The driver (whoever has the driver lock of `loop`: nebula_poll, set-up on another thread, the
+// housekeeper) may touch everything but what was lent to the poller. Any thread may post. Nobody else touches anything.
 #pragma once
 
-#include <atomic>
-#include <condition_variable>
 #include <deque>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -91,17 +88,8 @@ struct ClientRecord : CallRecord {
 }  // namespace nebula
 
 struct nebula_queue {
-  // `setup` on another thread than the poller's: ends a poll that waits, and keeps others off, while it lives.
-  class Driver {
-   public:
-    explicit Driver(nebula_queue& queue);
-    ~Driver();
-
-   private:
-    nebula_queue& queue_;
-  };
-
-  nebula_queue(nebula_engine* engine, const nebula_queue_options& options, std::unique_ptr<nebula::Worker> worker);
+  nebula_queue(nebula_engine* engine, const nebula_queue_options& options, std::unique_ptr<nebula::Worker> worker,
+               nebula::Housekeeper* housekeeper);
   ~nebula_queue();
 
   // Any thread.
@@ -118,6 +106,7 @@ struct nebula_queue {
 
   nebula_engine* const engine;
   const std::unique_ptr<nebula::Worker> worker;
+  std::unique_ptr<nebula::KeptLoop> loop;  // the worker's
   std::vector<char> array;  // what nebula_queue_events hands out
 
  private:
@@ -144,11 +133,6 @@ struct nebula_queue {
   const uint32_t stride_;
   const uint32_t batch_;
   const size_t capacity_;
-
-  std::mutex driver_lock_;
-  std::condition_variable setup_over_;
-  std::atomic<int> setups_{0};  // that wait for their turn or are under way; poll lets them go first
-  std::atomic<bool> in_poll_{false};
 
   std::deque<nebula::QueuedEvent> events_;
   std::vector<nebula::QueuedEvent> lent_;  // what the array points into, until the next poll

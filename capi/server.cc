@@ -191,7 +191,7 @@ int32_t nebula_server_start(nebula_server* server, nebula_queue** queues, int32_
   if (server->queue != nullptr) return fail(error, NEBULA_E_STATE, "start: the server has started already");
   if (server->listenings.empty())
     return fail(error, NEBULA_E_STATE, "start: nothing to listen at, call nebula_server_listen first");
-  nebula_queue::Driver drive(*queues[0]);
+  KeptLoop::Setup setup(*queues[0]->loop);
   server->queue = queues[0];
   Status status = server->start();
   if (status.ok()) return NEBULA_OK;
@@ -248,7 +248,7 @@ void nebula_server_free(nebula_server* server) {
   if (server == nullptr || server->engine->is_forked()) return;
   if (server->queue != nullptr) {
     // What was posted for this server runs first: it refers to it.
-    nebula_queue::Driver drive(*server->queue);
+    KeptLoop::Setup setup(*server->queue->loop);
     server->queue->worker->loop().run_once(ms(0));
     server->running.reset();
   }

@@ -49,21 +49,33 @@ struct Engine::Home {
 
 Result<std::unique_ptr<Engine>> Engine::make(const Config& config) {
   TRY(Url registry, Url::parse(config.registry));
-  return std::unique_ptr<Engine>(new Engine(std::move(registry), config.log));
+  return std::unique_ptr<Engine>(new Engine(std::move(registry), config));
 }
 
-Engine::Engine(Url registry, Level log) : drivers_(built_in_drivers()), registry_url_(std::move(registry)), log_(log) {}
+Engine::Engine(Url registry, const Config& config)
+    : drivers_(built_in_drivers()),
+      registry_url_(std::move(registry)),
+      log_(config.log),
+      has_housekeeper_(config.has_housekeeper) {}
 
 Engine::~Engine() {
   if (home_ != nullptr) home_->thread.reset();  // its last function takes the rest of home_ away
 }
 
 Result<std::unique_ptr<Registry>> Engine::registry_for(Loop& loop) {
-  std::lock_guard<std::mutex> hold(home_lock_);
+  std::lock_guard<std::mutex> hold(threads_lock_);
   if (home_ == nullptr) {
     if (Status status = start_home(); !status.ok()) return status;
   }
   return std::unique_ptr<Registry>(std::make_unique<PostedRegistry>(*home_->thread, *home_->registry, loop));
+}
+
+Result<Housekeeper*> Engine::housekeeper() {
+  std::lock_guard<std::mutex> hold(threads_lock_);
+  if (housekeeper_ == nullptr && has_housekeeper_) {
+    TRY(housekeeper_, Housekeeper::start());
+  }
+  return housekeeper_.get();
 }
 
 Status Engine::start_home() {

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/random.h"
 #include "drivers.h"
+#include "loop/housekeeper.h"
 #include "loop/uv_loop.h"
 #include "service/channel.h"
 #include "transport/mem.h"
@@ -21,6 +22,7 @@ namespace nebula {
 struct Config {
   std::string registry = "host:";
   Level log = Level::warn;
+  bool has_housekeeper = true;
 };
 
 class Engine {
@@ -31,6 +33,9 @@ class Engine {
   // The registry as seen from a loop. The first call, from whichever thread, starts the home thread.
   Result<std::unique_ptr<Registry>> registry_for(Loop& loop);
 
+  // Who drives loops that nobody polls; null if the config wants nobody. The first call starts its thread.
+  Result<Housekeeper*> housekeeper();
+
   const Drivers& drivers() const { return drivers_; }
   Log& log() { return log_; }
   MemHub& hub() { return hub_; }
@@ -38,15 +43,17 @@ class Engine {
  private:
   struct Home;
 
-  Engine(Url registry, Level log);
-  Status start_home();  // with home_lock_ held
+  Engine(Url registry, const Config& config);
+  Status start_home();  // with threads_lock_ held
 
   const Drivers drivers_;
   const Url registry_url_;
   Log log_;
   MemHub hub_;
-  std::mutex home_lock_;
+  const bool has_housekeeper_;
+  std::mutex threads_lock_;  // of what is started when it is first needed
   std::unique_ptr<Home> home_;
+  std::unique_ptr<Housekeeper> housekeeper_;
 };
 
 class Worker {

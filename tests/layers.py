@@ -29,14 +29,16 @@ THREADED = {
     "core/base/bytes.cc": "the same count",
     "core/loop/mailbox.*": "many writers, one reader: how a post crosses",
     "core/loop/loop_thread.*": "a loop with a thread of its own",
+    "core/loop/housekeeper.*": "the driver lock of a loop, and the thread that drives loops that nobody polls",
+    "core/loop/thread.*": "how each of the engine's threads begins",
     "core/loop/fork.*": "the process's fork count, read by every thread",
     "core/loop/keeper.*": "the thread that holds the locks of the registry's files",
     "core/transport/mem.*": "the hub in which ends on different loops find each other",
-    "core/engine.*": "the start of the home thread, by whichever loop asks for the registry first",
+    "core/engine.*": "the start of threads, by whichever loop first needs them",
     "capi/border.h": "an engine's list of queues: queues come and go on threads of their own",
     "capi/channel.cc": "a channel's method numbers: any thread may ask for one",
+    "capi/queue.cc": "the same list",
     "capi/handle.*": "the process's table of ids: any thread may name a call",
-    "capi/queue.*": "one poller at a time, wakers from any thread",
 }
 CROSSING = re.compile(
     r"#\s*include\s*<(?:mutex|shared_mutex|condition_variable|atomic|semaphore|latch|barrier|thread|future|pthread\.h|stdatomic\.h)>"

@@ -226,6 +226,7 @@ def python():
 def interop():
     pytest("interop", "tests/interop")
     run("interop (grpc-go)", [sys.executable, "tests/interop/go/matrix.py", "--short"])
+    run("interop (keepalive)", [PYTHON, "tests/interop/go/keepalive.py"])
 
 
 PARTS = {

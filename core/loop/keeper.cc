@@ -6,11 +6,12 @@
 #include "loop/keeper.h"
 
 #include <fcntl.h>
-#include <signal.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
+
+#include "loop/thread.h"
 
 #if defined(__SANITIZE_THREAD__)
 extern "C" void AnnotateIgnoreReadsBegin(const char* file, int line);
@@ -45,19 +46,9 @@ struct OwnDescriptors {
 
 Result<std::unique_ptr<Keeper>> Keeper::start(const std::string& directory, const std::string& name) {
   std::unique_ptr<Keeper> keeper(new Keeper(directory, name));
-  // The mask is inherited, so the thread never sees a signal, not even in its first instant.
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  auto body = [](void* self) -> void* {
-    static_cast<Keeper*>(self)->run();
-    return nullptr;
-  };
-  int error = pthread_create(&keeper->thread_, nullptr, body, keeper.get());
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  if (error != 0) return system_error("start the keeper thread", error);
+  auto body = [](void* self) { static_cast<Keeper*>(self)->run(); };
+  if (Status status = start_thread("nebula-keeper", body, keeper.get(), &keeper->thread_); !status.ok()) return status;
   keeper->has_thread_ = true;
-  pthread_setname_np(keeper->thread_, "nebula-keeper");
   return keeper;
 }
 

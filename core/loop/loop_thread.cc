@@ -1,28 +1,19 @@
 // loop/loop_thread.cc - start, turn until told to end, join.
 #include "loop/loop_thread.h"
 
-#include <csignal>
-
 #include <condition_variable>
 #include <mutex>
+
+#include "loop/thread.h"
 
 namespace nebula {
 
 Result<std::unique_ptr<LoopThread>> LoopThread::start(const std::string& name) {
   TRY(std::unique_ptr<UvLoop> loop, UvLoop::make());
   std::unique_ptr<LoopThread> thread(new LoopThread(std::move(loop)));
-  // The mask is inherited; so there is no moment at which the new thread could be given a signal.
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  int error = pthread_create(&thread->thread_, nullptr, [](void* self) -> void* {
-    static_cast<LoopThread*>(self)->run();
-    return nullptr;
-  }, thread.get());
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  thread->has_started_ = error == 0;
-  if (error != 0) return system_error("start the thread " + name, error);
-  pthread_setname_np(thread->thread_, name.substr(0, 15).c_str());
+  auto body = [](void* self) { static_cast<LoopThread*>(self)->run(); };
+  if (Status status = start_thread(name.c_str(), body, thread.get(), &thread->thread_); !status.ok()) return status;
+  thread->has_started_ = true;
   return thread;
 }
 

@@ -4,17 +4,11 @@
 // is in the list before the word says so, and the reader that leaves either sees `raised` or is seen as idle.
 #include "loop/mailbox.h"
 
-#include <sys/eventfd.h>
-#include <unistd.h>
-
-#include <cerrno>
-
 namespace nebula {
 
 Result<std::unique_ptr<Mailbox>> Mailbox::make() {
-  int fd = ::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-  if (fd < 0) return system_error("loop: eventfd", errno);
-  return std::unique_ptr<Mailbox>(new Mailbox(fd));
+  TRY(EventFd fd, EventFd::make());
+  return std::unique_ptr<Mailbox>(new Mailbox(std::move(fd)));
 }
 
 void Mailbox::push(Fn<void()> item) {
@@ -26,7 +20,7 @@ void Mailbox::push(Fn<void()> item) {
 }
 
 void Mailbox::raise() {
-  if (word_.exchange(raised) == idle) signal();
+  if (word_.exchange(raised) == idle) fd_.signal();
 }
 
 bool Mailbox::enter() { return word_.exchange(running) == raised; }
@@ -43,18 +37,7 @@ bool Mailbox::leave() {
 
 void Mailbox::leave_raised() {
   word_.exchange(raised);
-  signal();
-}
-
-void Mailbox::signal() {
-  uint64_t one = 1;
-  // Fails only when 2^64 - 2 signals were not read, and then the descriptor is readable anyway.
-  [[maybe_unused]] ssize_t written = ::write(fd_.get(), &one, sizeof one);
-}
-
-void Mailbox::clear() {
-  uint64_t count = 0;
-  [[maybe_unused]] ssize_t got = ::read(fd_.get(), &count, sizeof count);
+  fd_.signal();
 }
 
 }  // namespace nebula

@@ -12,7 +12,7 @@
 
 #include "base/fn.h"
 #include "base/result.h"
-#include "loop/fork.h"
+#include "loop/event_fd.h"
 
 namespace nebula {
 
@@ -31,15 +31,14 @@ class Mailbox {
   void leave_raised();             // leaves with the descriptor readable
 
   int fd() const { return fd_.get(); }  // readable when the reader should come
-  void clear();                         // makes it unreadable, once the reader has come
+  void clear() { fd_.clear(); }         // makes it unreadable, once the reader has come
 
  private:
   enum Word { idle, running, raised };
 
-  explicit Mailbox(int fd) : fd_(fd) {}
-  void signal();
+  explicit Mailbox(EventFd fd) : fd_(std::move(fd)) {}
 
-  Fd fd_;
+  EventFd fd_;
   std::atomic<int> word_{idle};
   std::mutex lock_;
   std::vector<Fn<void()>> items_;

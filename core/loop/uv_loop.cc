@@ -23,13 +23,13 @@ constexpr int rounds_max = 4;
 // Runs that libuv gets to register what was started; more would only serve a callback that starts things for ever.
 constexpr int settle_runs_max = 4;
 
+}  // namespace
+
 Time monotonic_now() {
   timespec time{};
   ::clock_gettime(CLOCK_MONOTONIC, &time);
   return {time.tv_sec * 1000000000 + time.tv_nsec};
 }
-
-}  // namespace
 
 struct UvLoop::Uv {
   uv_loop_t loop;
@@ -39,29 +39,37 @@ struct UvLoop::Uv {
 
 Result<std::unique_ptr<UvLoop>> UvLoop::make() {
   TRY(std::unique_ptr<Mailbox> mailbox, Mailbox::make());
+  TRY(EventFd shown_fd, EventFd::make());
   Fd timer_fd(::timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC));
   if (!timer_fd) return system_error("loop: timerfd", errno);
   std::unique_ptr<Uv> uv = std::make_unique<Uv>();
   if (int error = uv_loop_init(&uv->loop); error != 0) return system_error("loop: epoll", -error);
   uv_timer_init(&uv->loop, &uv->wait_timer);
   close_in_child(uv_backend_fd(&uv->loop));
-  std::unique_ptr<UvLoop> loop(new UvLoop(std::move(uv), std::move(mailbox), std::move(timer_fd)));
+  std::unique_ptr<UvLoop> loop(
+      new UvLoop(std::move(uv), std::move(mailbox), std::move(shown_fd), std::move(timer_fd)));
   if (Status status = loop->watch_own(); !status.ok()) return status;
   loop->run_once({});  // from now on its descriptor tells the truth
   return loop;
 }
 
-UvLoop::UvLoop(std::unique_ptr<Uv> uv, std::unique_ptr<Mailbox> mailbox, Fd timer_fd)
-    : uv_(std::move(uv)), mailbox_(std::move(mailbox)), timer_fd_(std::move(timer_fd)), turn_began_(monotonic_now()) {}
+UvLoop::UvLoop(std::unique_ptr<Uv> uv, std::unique_ptr<Mailbox> mailbox, EventFd shown_fd, Fd timer_fd)
+    : uv_(std::move(uv)),
+      mailbox_(std::move(mailbox)),
+      shown_fd_(std::move(shown_fd)),
+      timer_fd_(std::move(timer_fd)),
+      turn_began_(monotonic_now()) {}
 
 // The loop is never without an active handle from here on: libuv would take it for finished and never sleep.
 Status UvLoop::watch_own() {
   TRY(mailbox_poll_, UvPoll::make(*this, mailbox_->fd(), [this](bool, bool) { mailbox_->clear(); }));
+  TRY(shown_poll_, UvPoll::make(*this, shown_fd_.get(), [](bool, bool) {}));
   TRY(timer_poll_, UvPoll::make(*this, timer_fd_.get(), [this](bool, bool) {
     uint64_t count = 0;
     if (::read(timer_fd_.get(), &count, sizeof count) == sizeof count) armed_ = Time::never();
   }));
   mailbox_poll_->want(true, false);
+  shown_poll_->want(true, false);
   timer_poll_->want(true, false);
   return {};
 }
@@ -71,6 +79,7 @@ UvLoop::~UvLoop() {
   if (uv_->generation != fork_generation()) {
     // A fork child has closed the descriptors by number; libuv's view of them belongs to the parent.
     mailbox_poll_.release();
+    shown_poll_.release();
     timer_poll_.release();
     uv_.release();
     return;
@@ -84,6 +93,7 @@ UvLoop::~UvLoop() {
     later_.clear();
   } while (!dropped.empty());
   mailbox_poll_.reset();
+  shown_poll_.reset();
   timer_poll_.reset();
   NEBULA_ASSERT(poll_count_ == 0);
   uv_close(reinterpret_cast<uv_handle_t*>(&uv_->wait_timer), nullptr);
@@ -152,6 +162,12 @@ void UvLoop::run_once(Duration wait_max) {
   in_turn_ = false;
 }
 
+void UvLoop::run_unattended() {
+  is_unattended_ = true;
+  run_once({});
+  is_unattended_ = false;
+}
+
 // One wait: a poller that was asked to wait wants to see the first thing that happens.
 void UvLoop::wait(Duration wait_max) {
   arm();
@@ -191,6 +207,15 @@ void UvLoop::raise() {
     must_return_ = true;
   } else {
     mailbox_->raise();
+  }
+}
+
+void UvLoop::show(bool on) {
+  if (on == std::exchange(is_shown_, on)) return;
+  if (on) {
+    shown_fd_.signal();
+  } else {
+    shown_fd_.clear();
   }
 }
 

@@ -19,6 +19,9 @@ struct uv_loop_s;
 
 namespace nebula {
 
+// The clock of every UvLoop, for threads that are on none.
+Time monotonic_now();
+
 class UvLoop final : public DrivenLoop {
  public:
   static Result<std::unique_ptr<UvLoop>> make();
@@ -34,9 +37,16 @@ class UvLoop final : public DrivenLoop {
   int fd() override;
   void run_once(Duration wait_max) override;
 
+  // A turn without waiting, by a thread that stands in for the one that runs this loop.
+  void run_unattended();
+  bool is_unattended() const { return is_unattended_; }
+
   // Leaves fd() readable: there is more to do than this turn did, or events that nobody has taken. Whoever runs the
   // loop calls it, inside a turn or after.
   void raise();
+
+  // Whether fd() is readable for something that no turn can do, only the one who usually runs this loop.
+  void show(bool on);
 
   // Where sockets read into: limits::read_buffer_bytes that nobody else holds. Null: no memory.
   Block* read_block();
@@ -47,7 +57,7 @@ class UvLoop final : public DrivenLoop {
   friend UvPoll;
   struct Uv;
 
-  UvLoop(std::unique_ptr<Uv> uv, std::unique_ptr<Mailbox> mailbox, Fd timer_fd);
+  UvLoop(std::unique_ptr<Uv> uv, std::unique_ptr<Mailbox> mailbox, EventFd shown_fd, Fd timer_fd);
   Status watch_own();
   bool begin();
   void woke();     // the wait of this turn is over, if there was one
@@ -62,8 +72,10 @@ class UvLoop final : public DrivenLoop {
 
   std::unique_ptr<Uv> uv_;
   std::unique_ptr<Mailbox> mailbox_;
+  EventFd shown_fd_;
   Fd timer_fd_;
   std::unique_ptr<UvPoll> mailbox_poll_;
+  std::unique_ptr<UvPoll> shown_poll_;
   std::unique_ptr<UvPoll> timer_poll_;
 
   Timers timers_;
@@ -77,6 +89,8 @@ class UvLoop final : public DrivenLoop {
   Time turn_began_;
   bool in_turn_ = false;
   bool is_waiting_ = false;
+  bool is_unattended_ = false;
+  bool is_shown_ = false;
   bool must_return_ = false;  // raise was called in this turn
   int poll_count_ = 0;
 };

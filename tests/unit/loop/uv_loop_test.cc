@@ -48,6 +48,21 @@ std::unique_ptr<UvLoop> quiet_loop() {
 
 }  // namespace
 
+Test(uv_loop, shows_what_only_its_poller_can_take) {
+  std::unique_ptr<UvLoop> loop = std::move(*UvLoop::make());
+  loop->show(true);
+  loop->run_unattended();
+  cr_assert(readable(*loop), "a turn does not take it away");
+  loop->show(false);
+  loop->show(false);
+  cr_assert(not readable(*loop));
+  bool was_unattended = false;
+  loop->post([&] { was_unattended = loop->is_unattended(); });
+  loop->run_unattended();
+  cr_assert(was_unattended);
+  cr_assert(not loop->is_unattended());
+}
+
 Test(uv_loop, is_quiet_without_work) {
   std::unique_ptr<UvLoop> loop = quiet_loop();
   for (int i = 0; i < 3; i++) {
