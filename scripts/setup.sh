@@ -7,12 +7,12 @@
 # Says what it is about to install, and is silent and quick when all is there. Touches nothing outside apt.
 set -eu
 
-# nghttp2, libuv and OpenSSL do the protocol, the I/O and TLS, protobuf-c our own messages, Criterion the tests in C and
-# C++; Python 3 with venv is for the binding, the demo and the test runner, nghttpd for `make attack` to be compared with,
-# abidiff for the gate of the ABI.
+# nghttp2, libuv and OpenSSL do the protocol, the I/O and TLS, zlib and zstd compression, protobuf-c our own messages,
+# Criterion the tests in C and C++; Python 3 with venv is for the binding, the demo and the test runner, nghttpd for
+# `make attack` to be compared with, abidiff for the gate of the ABI.
 packages='build-essential cmake ninja-build pkg-config ccache git
-  libnghttp2-dev libuv1-dev libssl-dev openssl libprotobuf-c-dev protobuf-c-compiler libcriterion-dev
-  python3 python3-venv python3-dev nghttp2-server abigail-tools'
+  libnghttp2-dev libuv1-dev libssl-dev openssl zlib1g-dev libzstd-dev libprotobuf-c-dev protobuf-c-compiler
+  libcriterion-dev python3 python3-venv python3-dev nghttp2-server abigail-tools'
 case "${1:-}" in
   '') ;;
   checks) packages='clang-format clang-tidy' ;;
@@ -28,7 +28,7 @@ if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
   for tool in c++ cmake ninja pkg-config protoc-c python3; do
     command -v "$tool" >/dev/null || fail "this system has no apt, and no $tool: install by hand what Debian calls $(list $packages)"
   done
-  for module in libnghttp2 libuv openssl libprotobuf-c criterion; do
+  for module in libnghttp2 libuv openssl zlib libzstd libprotobuf-c criterion; do
     pkg-config --exists "$module" || fail "this system has no apt, and no $module: install by hand what Debian calls $(list $packages)"
   done
   exit 0

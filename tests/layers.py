@@ -20,7 +20,9 @@ VENDORS = {
     r"nghttp2/.*": ["core/http2/h2_*.cc"],
     r"protobuf-c/.*|.*\.pb-c\.h": ["core/rpc/*.cc", "core/service/*.cc"],
     r"openssl/.*": ["core/transport/tls_*.cc"],
-    r"(google|grpc|grpcpp|boost|absl|criterion|pybind11)/.*|Python\.h|zlib\.h": [],
+    r"zlib\.h": ["core/rpc/gzip.cc"],
+    r"zstd(_errors)?\.h": ["core/rpc/zstd.cc"],
+    r"(google|grpc|grpcpp|boost|absl|criterion|pybind11)/.*|Python\.h": [],
 }
 
 # The files in which threads meet. Everywhere else an object lives on one loop, and others `post` to it.

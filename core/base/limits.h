@@ -13,6 +13,10 @@ namespace nebula::limits {
 // gRPC's own default for a received message; peers expect it.
 inline constexpr size_t message_bytes_max = 4u << 20;
 
+// What a zstd frame may ask its reader to remember, as a power of two: the 8 MiB that RFC 8878, 3.1.1.1.2, has every
+// decoder bear.
+inline constexpr int zstd_window_bits_max = 23;
+
 // Decoded header list of one call, advertised as SETTINGS_MAX_HEADER_LIST_SIZE: gRPC's C-core has the same hard limit.
 inline constexpr size_t metadata_bytes_max = 16u << 10;
 // One-byte HPACK references make fields cheap to send and dear to keep, so their number is bound too.

@@ -15,6 +15,7 @@
 #include "base/time.h"
 #include "http2/stream.h"
 #include "loop/loop.h"
+#include "rpc/compress.h"
 #include "transport/transport.h"
 
 namespace nebula {
@@ -44,6 +45,9 @@ class Source {
 
   virtual Ending& ending() = 0;
 
+  // Of the message that next() gave last: it is to be compressed, where the call has an encoding.
+  bool wants_compression() const { return wants_compression_; }
+
   // It has ended before its time: what was not taken is gone, and next() gives the end.
   bool is_cut() const { return is_cut_; }
 
@@ -53,6 +57,7 @@ class Source {
 
  protected:
   virtual Next take(Bytes* message) = 0;
+  void want_compression(bool on) { wants_compression_ = on; }
 
   // There is more, or the end. The last thing that its caller does with the source.
   void ready() {
@@ -67,7 +72,7 @@ class Source {
 
  private:
   Fn<void()> then_;
-  bool is_awaited_ = false, is_cut_ = false;
+  bool is_awaited_ = false, is_cut_ = false, wants_compression_ = false;
 };
 
 // None, one, many.
@@ -123,6 +128,7 @@ struct Request {
   Metadata metadata;
   Body body;         // a Source where the method streams requests; else one message
   Codec codec = Codec::any;
+  Encoding encoding = Encoding::identity;  // client: of its message, or of those that its Source wants compressed
   bool wait_for_ready = false;  // client: wait for a node until the deadline instead of failing fast
   bool was_left_out = false;    // client: a connection ended without having looked at it, so this is its second try
 };
@@ -133,6 +139,7 @@ struct Response : Ending {
   Metadata metadata = {};  // initial
   Body body = {};
   std::optional<Codec> codec = {};  // none: the request's
+  Encoding encoding = Encoding::identity;  // as with a request, but a caller that does not accept it gets another, or none
 };
 
 // Whose fault it is that a call failed.

@@ -29,6 +29,7 @@ class ClientCall final : public StreamEvents, private InboxEvents {
   // InboxEvents
   void on_taken(size_t wire_bytes) override { stream_->consumed(wire_bytes); }
   void on_dropped(size_t wire_bytes) override;
+  void on_broken(Status why) override { fail_later({std::move(why), {}, Fate::processed}); }
 
   bool is_over() const { return request_.context == nullptr; }
   void send_body();
@@ -37,6 +38,7 @@ class ClientCall final : public StreamEvents, private InboxEvents {
   Status take(Bytes data);
   void end(const Metadata& trailers);   // the peer has said how it went
   void fail(Status why, Fate fate);     // it has not, or we do not want to hear it
+  void fail_later(Ending ending);       // whoever places or reads calls must not find itself destroyed by the end of one
   void stop();                          // sends nothing more and listens to nobody: it is over
   bool may_be_repeated() const;
   void repeat(Ending why);
@@ -50,10 +52,10 @@ class ClientCall final : public StreamEvents, private InboxEvents {
   Outbox outbox_;
   Inbox* inbox_ = nullptr;              // its reader's
   FrameReader reader_;                  // for a single response
-  std::optional<Bytes> message_;
+  std::optional<Frame> message_;
   Metadata metadata_;
   std::string http_status_;
-  std::optional<Anchor<ClientCall>> anchor_;  // where its source has failed
+  std::optional<Anchor<ClientCall>> anchor_;  // where it is to fail later
 };
 
 Status ClientCall::start(Session& session, Metadata head, Request& request, Reply& reply, Again* again) {
@@ -76,20 +78,26 @@ Status ClientCall::start(Session& session, Metadata head, Request& request, Repl
 }
 
 void ClientCall::send_body() {
-  if (Bytes* message = std::get_if<Bytes>(&request_.body)) {
+  if (Bytes* message = std::get_if<Bytes>(&request_.body)) {  // which is kept, for another try
+    if (request_.encoding != Encoding::identity)
+      return static_cast<void>(stream_->data(frame_message(*message, request_.encoding), true));
     Bytes framed = frame_message(std::move(*message));
-    *message = framed.slice(frame_prefix_bytes, framed.size() - frame_prefix_bytes);  // for another try
+    *message = framed.slice(frame_prefix_bytes, framed.size() - frame_prefix_bytes);
     stream_->data(std::move(framed), true);
     return;
   }
-  outbox_.start(*stream_, std::move(std::get<std::unique_ptr<Source>>(request_.body)), [this](Ending ending) {
+  std::unique_ptr<Source> source = std::move(std::get<std::unique_ptr<Source>>(request_.body));
+  outbox_.start(*stream_, std::move(source), request_.encoding, [this](Ending ending) {
     if (ending.status.ok()) return static_cast<void>(stream_->data({}, true));
-    // In a later step: whoever places calls must not find itself destroyed by the answer to one.
-    anchor_.emplace(*this);
-    loop_.later([self = anchor_->ref(), ending = std::move(ending)]() mutable {
-      ClientCall* call = self.get();
-      if (call != nullptr && !call->is_over()) call->fail(std::move(ending.status), ending.fate);
-    });
+    fail_later(std::move(ending));
+  });
+}
+
+void ClientCall::fail_later(Ending ending) {
+  anchor_.emplace(*this);
+  loop_.later([self = anchor_->ref(), ending = std::move(ending)]() mutable {
+    ClientCall* call = self.get();
+    if (call != nullptr && !call->is_over()) call->fail(std::move(ending.status), ending.fate);
   });
 }
 
@@ -114,14 +122,18 @@ Status ClientCall::begin(const Head& head) {
   std::string_view type = head.fields.find("content-type").value_or("");
   if (!grpc::codec_of(type))
     return {Code::unknown, "the peer answered with content-type \"" + std::string(type) + "\", not gRPC"};
-  if (std::string_view encoding = head.fields.find("grpc-encoding").value_or("identity"); encoding != "identity")
-    return internal("the peer compressed with \"" + std::string(encoding) + "\", which was not offered");
+  std::string_view name = head.fields.find("grpc-encoding").value_or("identity");
+  std::optional<Encoding> encoding = encoding_of(name);
+  if (!encoding)
+    return internal("the peer compressed with \"" + std::string(name) + "\", which was not offered; known: " +
+                    std::string(encodings_known));
+  reader_.set_encoding(*encoding);
   TRY(metadata_, grpc::from_wire(head.fields));
   return {};
 }
 
 void ClientCall::answer_stream() {
-  std::unique_ptr<Inbox> inbox(new Inbox(*this, message_bytes_max_));
+  std::unique_ptr<Inbox> inbox(new Inbox(*this, message_bytes_max_, reader_.encoding()));
   inbox_ = inbox.get();
   Response response;
   response.metadata = std::move(metadata_);
@@ -144,7 +156,7 @@ Status ClientCall::take(Bytes data) {
   if (inbox_ != nullptr) return inbox_->feed(std::move(data));
   reader_.feed(std::move(data));
   while (true) {
-    TRY(std::optional<Bytes> message, reader_.next());
+    TRY(std::optional<Frame> message, reader_.next());
     if (!message) return {};
     if (message_) return unimplemented("this method answers with one message, more came");
     message_ = std::move(message);
@@ -159,6 +171,13 @@ void ClientCall::end(const Metadata& trailers) {
     response.status = internal("the answer ends inside a message");
   else if (response.status.ok() && is_single && !message_)
     response.status = unimplemented("this method answers with one message, none came");
+  if (response.status.ok() && is_single) {
+    Result<Bytes> message = reader_.open(std::move(*message_));
+    if (message.ok())
+      response.body = std::move(*message);
+    else
+      response.status = message.status();
+  }
   Result<Metadata> user = grpc::from_wire(trailers);
   if (user.ok())
     response.trailers = std::move(*user);
@@ -168,7 +187,6 @@ void ClientCall::end(const Metadata& trailers) {
   stop();
   if (inbox_ != nullptr) return std::exchange(inbox_, nullptr)->finish(std::move(response));
   response.metadata = std::move(metadata_);
-  if (response.status.ok() && is_single) response.body = std::move(*message_);
   Reply reply = std::move(reply_);
   reply(std::move(response));
 }
@@ -233,6 +251,7 @@ Metadata head_of(Loop& loop, bool is_encrypted, std::string_view authority, cons
   head.add(":authority", authority);
   head.add("te", "trailers");
   head.add("content-type", grpc::content_type(request.codec, request.metadata));
+  grpc::add_encodings(request.encoding, &head);
   if (!request.metadata.find("user-agent")) head.add("user-agent", "nebula/" NEBULA_VERSION);
   Time deadline = request.context->deadline();
   if (!deadline.is_never()) head.add("grpc-timeout", grpc::format_timeout(deadline - loop.now()));

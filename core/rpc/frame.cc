@@ -16,25 +16,32 @@ namespace {
 constexpr size_t first_room = 4u << 10;
 constexpr size_t growth = 4;
 
-void write_prefix(char* at, size_t size) {
-  at[0] = 0;
+void write_prefix(char* at, size_t size, bool is_compressed) {
+  at[0] = is_compressed ? 1 : 0;
   for (int i = 0; i < 4; i++) at[1 + i] = static_cast<char>(size >> (24 - 8 * i));
 }
 
 }  // namespace
 
-Bytes frame_message(Bytes message) {
+Bytes frame_message(Bytes message, Encoding encoding) {
+  bool is_compressed = false;
+  if (encoding != Encoding::identity) {
+    if (std::optional<Bytes> packed = compress(encoding, message.view())) {
+      message = std::move(*packed);
+      is_compressed = true;
+    }
+  }
   Block* block = message.block();
   if (block != nullptr && message.data() == block->data() && !block->is_shared()) {
     size_t size = message.size();
     char* room = nullptr;
     Bytes framed = std::move(message).with_headroom(frame_prefix_bytes, &room);
-    write_prefix(room, size);
+    write_prefix(room, size, is_compressed);
     return framed;
   }
   Block* framed = Block::make(frame_prefix_bytes + message.size());
   NEBULA_ASSERT(framed != nullptr);
-  write_prefix(framed->data(), message.size());
+  write_prefix(framed->data(), message.size(), is_compressed);
   if (!message.empty()) std::memcpy(framed->data() + frame_prefix_bytes, message.data(), message.size());
   framed->set_size(frame_prefix_bytes + message.size());
   return Bytes::adopt(framed);
@@ -44,32 +51,39 @@ FrameReader::~FrameReader() {
   if (message_ != nullptr) message_->unref();
 }
 
-Result<std::optional<Bytes>> FrameReader::next() {
+Result<std::optional<Frame>> FrameReader::next() {
   if (prefix_size_ < frame_prefix_bytes) {
     size_t part = std::min(frame_prefix_bytes - prefix_size_, chunk_.size());
     if (part > 0) std::memcpy(prefix_ + prefix_size_, chunk_.data(), part);
     prefix_size_ += part;
     chunk_ = chunk_.slice(part, chunk_.size() - part);
-    if (prefix_size_ < frame_prefix_bytes) return std::optional<Bytes>();
+    if (prefix_size_ < frame_prefix_bytes) return std::optional<Frame>();
     if (Status status = begin(); !status.ok()) return status;
   }
   if (message_ == nullptr && chunk_.size() >= message_size_) {
     Bytes message = message_size_ == 0 ? Bytes::copy({}) : chunk_.slice(0, message_size_);
     chunk_ = chunk_.slice(message_size_, chunk_.size() - message_size_);
     prefix_size_ = 0;
-    return std::optional<Bytes>(std::move(message));
+    return std::optional<Frame>({std::move(message), prefix_[0] != 0});
   }
-  if (chunk_.empty()) return std::optional<Bytes>();
+  if (chunk_.empty()) return std::optional<Frame>();
   collect();
-  if (message_->size() < message_size_) return std::optional<Bytes>();
+  if (message_->size() < message_size_) return std::optional<Frame>();
   prefix_size_ = 0;
-  return std::optional<Bytes>(Bytes::adopt(std::exchange(message_, nullptr)));
+  return std::optional<Frame>({Bytes::adopt(std::exchange(message_, nullptr)), prefix_[0] != 0});
+}
+
+Result<Bytes> FrameReader::open(Frame frame) const {
+  if (!frame.is_compressed) return std::move(frame.payload);
+  return inflate(encoding_, frame.payload.view(), max_);
 }
 
 Status FrameReader::begin() {
   message_size_ = static_cast<size_t>(prefix_[1]) << 24 | static_cast<size_t>(prefix_[2]) << 16 |
                   static_cast<size_t>(prefix_[3]) << 8 | prefix_[4];
-  if (prefix_[0] != 0) return internal("a message is marked as compressed, but no grpc-encoding was agreed");
+  if (prefix_[0] > 1) return internal("the flag byte of a message is " + std::to_string(prefix_[0]) + ", not 0 or 1");
+  if (prefix_[0] == 1 && encoding_ == Encoding::identity)
+    return internal("a message is marked as compressed, but no grpc-encoding was agreed");
   if (message_size_ > max_)
     return resource_exhausted("a message of " + std::to_string(message_size_) + " bytes is over the limit of " +
                               std::to_string(max_));

@@ -6,28 +6,44 @@
 
 #include "base/bytes.h"
 #include "base/result.h"
+#include "rpc/compress.h"
 
 namespace nebula {
 
 inline constexpr size_t frame_prefix_bytes = 5;
 
-// The message with its prefix. Put in front of the message where its block has room, else copied.
-Bytes frame_message(Bytes message);
+// The message with its prefix, compressed where there is an encoding and it gets smaller. The prefix is put in front of
+// the message where its block has room, else it is copied.
+Bytes frame_message(Bytes message, Encoding encoding = Encoding::identity);
 
-// Cuts messages out of the chunks in which they arrive.
+// A message as it came.
+struct Frame {
+  Bytes payload;
+  bool is_compressed = false;
+};
+
+// Cuts messages out of the chunks in which they arrive. They stay compressed until somebody wants them, so that what
+// waits is bounded by what has been sent.
 class FrameReader {
  public:
-  explicit FrameReader(size_t message_bytes_max) : max_(message_bytes_max) {}
+  explicit FrameReader(size_t message_bytes_max, Encoding encoding = Encoding::identity)
+      : max_(message_bytes_max), encoding_(encoding) {}
   ~FrameReader();
   FrameReader(const FrameReader&) = delete;
   FrameReader& operator=(const FrameReader&) = delete;
+
+  Encoding encoding() const { return encoding_; }  // the peer's "grpc-encoding"
+  void set_encoding(Encoding encoding) { encoding_ = encoding; }
 
   // Gives the reader a chunk; every message is to be taken by next() before the chunk after it.
   void feed(Bytes chunk) { chunk_ = std::move(chunk); }
 
   // The next whole message, or nothing: more is needed. resource_exhausted: over the limit, seen before anything is
   // allocated for it; internal: the flag byte is wrong. After an error the reader is of no more use.
-  Result<std::optional<Bytes>> next();
+  Result<std::optional<Frame>> next();
+
+  // The message of a frame. resource_exhausted: inflated it is over the limit; internal: it is broken.
+  Result<Bytes> open(Frame frame) const;
 
   bool is_inside() const { return prefix_size_ > 0; }  // a message has begun and is not complete
 
@@ -36,6 +52,7 @@ class FrameReader {
   void collect();
 
   const size_t max_;
+  Encoding encoding_;
   Bytes chunk_;
   unsigned char prefix_[frame_prefix_bytes];
   size_t prefix_size_ = 0;

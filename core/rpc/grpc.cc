@@ -112,6 +112,11 @@ std::string_view content_type(Codec codec, const Metadata& user) {
   return base_type;
 }
 
+void add_encodings(Encoding encoding, Metadata* head) {
+  if (encoding != Encoding::identity) head->add("grpc-encoding", name_of(encoding));
+  head->add("grpc-accept-encoding", encodings_known);
+}
+
 std::optional<Duration> parse_timeout(std::string_view text) {
   if (text.size() < 2 || text.size() > 9 || text[0] == '-') return std::nullopt;
   std::string_view digits = text.substr(0, text.size() - 1);

@@ -19,6 +19,9 @@ std::string_view content_type(Codec codec, const Metadata& user);
 std::optional<Duration> parse_timeout(std::string_view text);
 std::string format_timeout(Duration left);  // rounded up, so that it never shortens
 
+// grpc-encoding, where there is one, and grpc-accept-encoding: what we know is always told, so that a peer may use it.
+void add_encodings(Encoding encoding, Metadata* head);
+
 // grpc-message: UTF-8 with everything but printable ASCII, and %, as %XX. Decoding leaves a lone % as it is.
 std::string percent_encode(std::string_view text);
 std::string percent_decode(std::string_view text);

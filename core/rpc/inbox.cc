@@ -6,18 +6,19 @@
 namespace nebula {
 
 Inbox::~Inbox() {
-  if (call_ != nullptr) call_->on_dropped(uncredited_);
+  if (call_ != nullptr) call_->on_dropped(has_all_ ? 0 : uncredited_);
 }
 
 Status Inbox::feed(Bytes chunk) {
+  if (is_broken_) return {};
   uncredited_ += chunk.size();
   reader_.feed(std::move(chunk));
   while (true) {
-    TRY(std::optional<Bytes> message, reader_.next());
-    if (!message) break;
-    messages_.push_back(std::move(*message));
+    TRY(std::optional<Frame> frame, reader_.next());
+    if (!frame) break;
+    frames_.push_back(std::move(*frame));
   }
-  if (!messages_.empty()) {
+  if (!frames_.empty()) {
     ready();
   } else {
     // A message may be larger than the window, so what is not whole holds up nothing; it has a limit of its own.
@@ -26,27 +27,45 @@ Status Inbox::feed(Bytes chunk) {
   return {};
 }
 
+void Inbox::end() {
+  has_all_ = true;
+  ready();
+}
+
 void Inbox::finish(Ending ending) {
   call_ = nullptr;
-  ending_ = std::move(ending);
+  if (!is_broken_) ending_ = std::move(ending);
   ready();
 }
 
 void Inbox::cut(Ending ending) {
-  messages_.clear();
   call_ = nullptr;
-  ending_ = std::move(ending);
+  if (has_all_ && !is_broken_) return;
+  frames_.clear();
+  if (!is_broken_) ending_ = std::move(ending);
   Source::cut();
 }
 
 Source::Next Inbox::take(Bytes* message) {
-  if (messages_.empty()) return call_ == nullptr ? Next::end : Next::later;
-  *message = std::move(messages_.front());
-  messages_.pop_front();
-  size_t credit = messages_.empty() ? uncredited_ : std::min(uncredited_, message->size() + frame_prefix_bytes);
+  if (frames_.empty()) return call_ == nullptr || (has_all_ && !is_broken_) ? Next::end : Next::later;
+  Frame frame = std::move(frames_.front());
+  frames_.pop_front();
+  size_t credit = frames_.empty() ? uncredited_ : std::min(uncredited_, frame.payload.size() + frame_prefix_bytes);
   uncredited_ -= credit;
-  if (call_ != nullptr && credit > 0) call_->on_taken(credit);
+  if (call_ != nullptr && !has_all_ && credit > 0) call_->on_taken(credit);
+  Result<Bytes> opened = reader_.open(std::move(frame));
+  if (!opened.ok()) return give_up(opened.status());
+  *message = std::move(*opened);
   return Next::message;
+}
+
+Source::Next Inbox::give_up(Status why) {
+  frames_.clear();
+  is_broken_ = true;
+  ending_ = {why, {}, Fate::processed};
+  if (call_ == nullptr) return Next::end;
+  call_->on_broken(std::move(why));
+  return Next::later;
 }
 
 }  // namespace nebula

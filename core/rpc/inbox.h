@@ -15,6 +15,7 @@ namespace nebula {
 struct InboxEvents {
   virtual void on_taken(size_t wire_bytes) = 0;    // the peer may send so much more
   virtual void on_dropped(size_t wire_bytes) = 0;  // so much was not taken, and the reader does not want the rest
+  virtual void on_broken(Status why) = 0;          // a message cannot be inflated; it is to cut() in a later step
 
  protected:
   ~InboxEvents() = default;
@@ -22,23 +23,28 @@ struct InboxEvents {
 
 class Inbox final : public Source {
  public:
-  Inbox(InboxEvents& call, size_t message_bytes_max) : call_(&call), reader_(message_bytes_max) {}
+  Inbox(InboxEvents& call, size_t message_bytes_max, Encoding encoding = Encoding::identity)
+      : call_(&call), reader_(message_bytes_max, encoding) {}
   ~Inbox() override;
 
   Ending& ending() override { return ending_; }
 
   // The call's part. Each may end in the inbox being destroyed by its reader.
   Status feed(Bytes chunk);          // not ok: these are no messages, or too large ones; finish() it with that
-  void finish(Ending ending);        // after what has arrived
-  void cut(Ending ending);           // at once: what has arrived and was not taken is dropped
+  void end();                        // the peer has sent all; the call goes on
+  void finish(Ending ending);        // the call is over, after what has arrived
+  void cut(Ending ending);           // it is over at once: unless all had come, what was not taken is dropped
   bool is_inside() const { return reader_.is_inside(); }
 
  private:
   Next take(Bytes* message) override;
+  Next give_up(Status why);
 
-  InboxEvents* call_;                // null: finished
+  InboxEvents* call_;                // null: it is over
   FrameReader reader_;
-  std::deque<Bytes> messages_;
+  std::deque<Frame> frames_;
+  bool has_all_ = false;             // the peer will send no more
+  bool is_broken_ = false;           // `ending_` tells why
   size_t uncredited_ = 0;            // bytes that have arrived and for which the peer has no new credit yet
   Ending ending_;
 };

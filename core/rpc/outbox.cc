@@ -5,8 +5,9 @@
 
 namespace nebula {
 
-void Outbox::start(Stream& stream, std::unique_ptr<Source> source, Fn<void(Ending)> ended) {
+void Outbox::start(Stream& stream, std::unique_ptr<Source> source, Encoding encoding, Fn<void(Ending)> ended) {
   stream_ = &stream;
+  encoding_ = encoding;
   source_ = std::move(source);
   ended_ = std::move(ended);
   source_->on_ready([this] { pump(); });
@@ -36,7 +37,8 @@ void Outbox::pump() {
       case Source::Next::later: return;
       case Source::Next::message:
         has_begun_ = true;
-        is_writable_ = stream_->data(frame_message(std::move(message)), false);
+        is_writable_ = stream_->data(
+            frame_message(std::move(message), source_->wants_compression() ? encoding_ : Encoding::identity), false);
         break;
       case Source::Next::end: {
         std::unique_ptr<Source> ended = std::move(source_);

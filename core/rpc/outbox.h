@@ -12,7 +12,7 @@ namespace nebula {
 class Outbox {
  public:
   // `ended` runs once, when the source has come to its end: it gets the ending and has to say the last word.
-  void start(Stream& stream, std::unique_ptr<Source> source, Fn<void(Ending)> ended);
+  void start(Stream& stream, std::unique_ptr<Source> source, Encoding encoding, Fn<void(Ending)> ended);
   void on_writable();  // the stream's event
   void stop();         // drops the source; nothing more is sent
 
@@ -24,6 +24,7 @@ class Outbox {
   void pump();
 
   Stream* stream_ = nullptr;
+  Encoding encoding_ = Encoding::identity;
   std::unique_ptr<Source> source_;
   Fn<void(Ending)> ended_;
   bool is_writable_ = true;

@@ -38,7 +38,7 @@ void ServerCall::on_headers(Head head, bool last) {
   Status status = begin(head);
   if (finished_) return;
   if (status.ok() && streams_requests(method_->shape)) {
-    std::unique_ptr<Inbox> inbox(new Inbox(*this, message_bytes_max_));
+    std::unique_ptr<Inbox> inbox(new Inbox(*this, message_bytes_max_, reader_.encoding()));
     inbox_ = inbox.get();
     dispatch(std::move(inbox));
   }
@@ -65,8 +65,13 @@ Status ServerCall::begin(const Head& head) {
   std::string_view path = fields.find(":path").value_or("");
   method_ = router_.find(path);
   if (method_ == nullptr) return router_.unknown(path);
-  if (std::string_view encoding = fields.find("grpc-encoding").value_or("identity"); encoding != "identity")
-    return unimplemented("grpc-encoding \"" + std::string(encoding) + "\" is not supported; known: identity");
+  std::string_view name = fields.find("grpc-encoding").value_or("identity");
+  std::optional<Encoding> encoding = encoding_of(name);
+  if (!encoding)
+    return unimplemented("grpc-encoding \"" + std::string(name) + "\" is not supported; known: " +
+                         std::string(encodings_known));
+  reader_.set_encoding(*encoding);
+  accepted_ = fields.find("grpc-accept-encoding").value_or("");
   if (std::optional<std::string_view> text = fields.find("grpc-timeout")) {
     std::optional<Duration> left = grpc::parse_timeout(*text);
     if (!left) return internal("grpc-timeout \"" + std::string(*text) + "\" is malformed");
@@ -104,7 +109,7 @@ Status ServerCall::take(Bytes data) {
   if (was_dispatched_) return {};  // the handler does not want it
   reader_.feed(std::move(data));
   while (true) {
-    TRY(std::optional<Bytes> message, reader_.next());
+    TRY(std::optional<Frame> message, reader_.next());
     if (!message) return {};
     if (message_) return unimplemented("this method takes one message, more came");
     message_ = std::move(message);
@@ -117,14 +122,24 @@ void ServerCall::on_dropped(size_t wire_bytes) {
   if (stream_ != nullptr) stream_->consumed(wire_bytes);
 }
 
+// In a later step: it comes from inside the handler's asking.
+void ServerCall::on_broken(Status why) {
+  anchor_.emplace(*this);
+  loop_.later([self = anchor_->ref(), why = std::move(why)]() mutable {
+    ServerCall* call = self.get();
+    if (call != nullptr && !call->finished_) call->abort(std::move(why));
+  });
+}
+
 Status ServerCall::end_of_request() {
   if (inbox_ != nullptr ? inbox_->is_inside() : reader_.is_inside())
     return internal("the request ends inside a message");
   if (inbox_ != nullptr) {
-    std::exchange(inbox_, nullptr)->finish({});
+    inbox_->end();
   } else if (!was_dispatched_) {
     if (!message_) return unimplemented("this method takes one message, none came");
-    dispatch(std::move(*message_));
+    TRY(Bytes message, reader_.open(std::move(*message_)));
+    dispatch(std::move(message));
   }
   return {};
 }
@@ -144,12 +159,14 @@ void ServerCall::dispatch(Body body) {
 
 void ServerCall::answer(Response response) {
   std::unique_ptr<Source>* source = std::get_if<std::unique_ptr<Source>>(&response.body);
+  response.encoding = agree(response.encoding, accepted_);
   if (source == nullptr || finished_) return finish(std::move(response));
   Metadata head = head_of(response);
   if (Status status = check_size(head); !status.ok()) return abort(std::move(status));
   has_sent_head_ = true;
   stream_->headers(std::move(head), false);
-  outbox_.start(*stream_, std::move(*source), [this](Ending ending) { finish({std::move(ending)}); });
+  outbox_.start(*stream_, std::move(*source), response.encoding,
+                [this](Ending ending) { finish({std::move(ending)}); });
 }
 
 void ServerCall::finish(Response response) {
@@ -173,7 +190,7 @@ void ServerCall::send(Response response) {
     if (Status status = check_size(*block); !status.ok()) return send({{std::move(status)}});
   if (is_trailers_only) return stream_->headers(std::move(head), true);
   if (!has_sent_head_) stream_->headers(std::move(head), false);
-  if (message != nullptr) stream_->data(frame_message(std::move(*message)), false);
+  if (message != nullptr) stream_->data(frame_message(std::move(*message), response.encoding), false);
   stream_->headers(std::move(trailers), true);
 }
 
@@ -181,7 +198,7 @@ Metadata ServerCall::head_of(const Response& response) const {
   Metadata head;
   head.add(":status", "200");
   head.add("content-type", grpc::content_type(response.codec.value_or(codec_), response.metadata));
-  if (response.status.code() == Code::unimplemented) head.add("grpc-accept-encoding", "identity");
+  grpc::add_encodings(response.encoding, &head);
   grpc::to_wire(response.metadata, &head);
   return head;
 }

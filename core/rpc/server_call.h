@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 
+#include "loop/anchor.h"
 #include "loop/loop.h"
 #include "rpc/frame.h"
 #include "rpc/inbox.h"
@@ -30,6 +31,7 @@ class ServerCall final : public StreamEvents, private InboxEvents {
   // InboxEvents
   void on_taken(size_t wire_bytes) override { stream_->consumed(wire_bytes); }
   void on_dropped(size_t wire_bytes) override;
+  void on_broken(Status why) override;
 
   Status begin(const Head& head);       // not ok: how to answer without a handler
   void refuse_http(std::string_view http_status, std::string_view text);
@@ -53,8 +55,9 @@ class ServerCall final : public StreamEvents, private InboxEvents {
   const Method* method_ = nullptr;
   Metadata metadata_;
   Codec codec_ = Codec::any;
+  std::string accepted_;                // encodings that the caller takes
   FrameReader reader_;                  // for a single request
-  std::optional<Bytes> message_;
+  std::optional<Frame> message_;
   Inbox* inbox_ = nullptr;              // its reader's
   Outbox outbox_;
   bool was_dispatched_ = false;         // a handler knows of it
@@ -63,6 +66,7 @@ class ServerCall final : public StreamEvents, private InboxEvents {
   bool finished_ = false;
   bool is_closed_ = false;              // the stream is
   bool telling_ = false;                // inside an event that will see to the end itself
+  std::optional<Anchor<ServerCall>> anchor_;  // where it is to be aborted later
 };
 
 }  // namespace nebula

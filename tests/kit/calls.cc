@@ -53,6 +53,7 @@ Request Call::request() {
     request.body = requests.source();
   else
     request.body = Bytes::copy(message);
+  request.encoding = encoding;
   request.wait_for_ready = wait_for_ready;
   return request;
 }

@@ -73,6 +73,7 @@ struct Call {
   Metadata metadata;
   std::string message;
   Codec codec = Codec::proto;
+  Encoding encoding = Encoding::identity;
   bool wait_for_ready = false;
   Tray requests;
   Reader responses;

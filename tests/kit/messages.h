@@ -25,10 +25,8 @@ class Tray {
     return source;
   }
 
-  void put(std::string_view message) {
-    messages_.push_back(Bytes::copy(message));
-    tell();
-  }
+  void put(std::string_view message) { add(message, false); }
+  void put_compressed(std::string_view message) { add(message, true); }
   void put(std::string_view message, int times) {
     for (; times > 0; times--) put(message);
   }
@@ -45,6 +43,10 @@ class Tray {
   Fn<void()> then_dropped;
 
  private:
+  struct Message {
+    Bytes bytes;
+    bool is_to_be_compressed;
+  };
   struct Out final : public Source {
     explicit Out(Tray& from) : tray(&from) {}
     ~Out() override {
@@ -58,7 +60,8 @@ class Tray {
         tray->was_read_to_the_end = tray->has_ended_;
         return tray->has_ended_ ? Next::end : Next::later;
       }
-      *message = std::move(tray->messages_.front());
+      *message = std::move(tray->messages_.front().bytes);
+      want_compression(tray->messages_.front().is_to_be_compressed);
       tray->messages_.pop_front();
       tray->taken++;
       return Next::message;
@@ -67,11 +70,15 @@ class Tray {
     Tray* tray;
   };
 
+  void add(std::string_view message, bool is_to_be_compressed) {
+    messages_.push_back({Bytes::copy(message), is_to_be_compressed});
+    tell();
+  }
   void tell() {
     if (source_ != nullptr) source_->ready();
   }
 
-  std::deque<Bytes> messages_;
+  std::deque<Message> messages_;
   Ending ending_;
   bool has_ended_ = false;
   Out* source_ = nullptr;

@@ -83,7 +83,7 @@ Test(client_call, sends_a_request_as_the_specification_says) {
     sent.push_back(std::string(field.name) + ": " + std::string(field.value));
   cr_assert(sent == std::vector<std::string>(
                         {":method: POST", ":scheme: http", ":path: /shop.v1.Cart/Add", ":authority: hello",
-                         "te: trailers", "content-type: application/grpc+proto", "user-agent: nebula/" NEBULA_VERSION,
+                         "te: trailers", "content-type: application/grpc+proto", "grpc-accept-encoding: identity,gzip,zstd", "user-agent: nebula/" NEBULA_VERSION,
                          "grpc-timeout: 1000000u", "x-trace: abc", "x-raw-bin: /w"}));
   cr_assert(script.served().received == framed("hello"));
   cr_assert(script.served().has_ended);
@@ -304,8 +304,9 @@ Test(client_call, wants_exactly_one_message) {
 
 Test(client_call, refuses_compression_that_it_did_not_offer) {
   Scripted encoding;
-  encoding.head({{":status", "200"}, {"content-type", "application/grpc"}, {"grpc-encoding", "gzip"}});
-  cr_assert(encoding.end() == "INTERNAL: the peer compressed with \"gzip\", which was not offered");
+  encoding.head({{":status", "200"}, {"content-type", "application/grpc"}, {"grpc-encoding", "snappy"}});
+  cr_assert(encoding.end() ==
+            "INTERNAL: the peer compressed with \"snappy\", which was not offered; known: identity,gzip,zstd");
   cr_assert(encoding.lives());
 
   Scripted flagged;
@@ -733,6 +734,19 @@ Test(client_call, comes_back_whole_when_it_is_refused) {
     script.wire.settle();
     cr_assert(script.served().received == framed("hi") && script.served().has_ended);
   }
+}
+
+Test(client_call, comes_back_as_it_was_before_it_was_compressed) {
+  Repeatable script(Shape::unary);
+  script.call.message = std::string(1000, 'm');
+  script.call.encoding = Encoding::gzip;
+  script.start();
+  script.refuse();
+  cr_assert(script.back && std::get<Bytes>(script.back->body).view() == script.call.message);
+  script.send_again();
+  Bytes message = Bytes::copy(script.call.message);
+  cr_assert(script.served().received == frame_message(message, Encoding::gzip).view());
+  cr_assert(script.served().field(0, "grpc-encoding") == "gzip");
 }
 
 Test(client_call, comes_back_when_its_requests_have_ended_without_a_message) {

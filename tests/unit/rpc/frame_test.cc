@@ -27,10 +27,10 @@ std::string prefix(uint32_t size, char flag = 0) {
 Status feed(FrameReader& reader, std::string_view chunk, std::vector<std::string>* messages) {
   reader.feed(Bytes::copy(chunk));
   while (true) {
-    Result<std::optional<Bytes>> next = reader.next();
+    Result<std::optional<Frame>> next = reader.next();
     if (!next.ok()) return next.status();
     if (!next->has_value()) return {};
-    messages->emplace_back((*next)->view());
+    messages->emplace_back((*next)->payload.view());
   }
 }
 
@@ -78,9 +78,9 @@ Test(frame, reads_a_message_that_lies_in_one_chunk_without_copying_it) {
   Bytes chunk = Bytes::copy(framed("hello"));
   const char* data = chunk.data();
   reader.feed(std::move(chunk));
-  Result<std::optional<Bytes>> message = reader.next();
+  Result<std::optional<Frame>> message = reader.next();
   cr_assert(message.ok() && message->has_value());
-  cr_assert_eq((*message)->data(), data + frame_prefix_bytes);
+  cr_assert_eq((*message)->payload.data(), data + frame_prefix_bytes);
 }
 
 Test(frame, reads_a_message_cut_at_every_byte) {
@@ -157,7 +157,7 @@ Test(frame, allocates_nothing_for_a_message_over_the_limit) {
   FrameReader reader(limits::message_bytes_max);
   reader.feed(Bytes::copy(prefix(0xffffffff)));
   size_t before = allocated_bytes();
-  Result<std::optional<Bytes>> message = reader.next();
+  Result<std::optional<Frame>> message = reader.next();
   cr_assert_eq(message.status().code(), Code::resource_exhausted);
   cr_assert_leq(allocated_bytes(), before + 1024, "only the words of the error");
 }

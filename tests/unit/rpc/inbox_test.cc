@@ -5,6 +5,7 @@
 
 #include <string>
 
+#include "kit/memory.h"
 #include "kit/messages.h"
 
 using namespace nebula;
@@ -12,12 +13,14 @@ using namespace nebula::kit;
 
 namespace {
 
-std::string framed(std::string_view message) { return std::string(frame_message(Bytes::copy(message)).view()); }
+std::string framed(std::string_view message, Encoding encoding = Encoding::identity) {
+  return std::string(frame_message(Bytes::copy(message), encoding).view());
+}
 
 // The call of an inbox, and the inbox itself in a reader that waits to be allowed.
 struct Desk final : public InboxEvents {
-  explicit Desk(size_t message_bytes_max = 1000, size_t allowed = 0) {
-    std::unique_ptr<Inbox> made = std::make_unique<Inbox>(*this, message_bytes_max);
+  explicit Desk(size_t message_bytes_max = 1000, size_t allowed = 0, Encoding encoding = Encoding::identity) {
+    std::unique_ptr<Inbox> made = std::make_unique<Inbox>(*this, message_bytes_max, encoding);
     inbox = made.get();
     reader.allowed = allowed;
     reader.start(std::move(made));
@@ -29,6 +32,8 @@ struct Desk final : public InboxEvents {
     credit += wire_bytes;
   }
 
+  void on_broken(Status why) override { broken.push_back(why.text()); }
+
   Status feed(std::string_view chunk) {
     fed += chunk.size();
     return inbox->feed(Bytes::copy(chunk));
@@ -39,6 +44,7 @@ struct Desk final : public InboxEvents {
   size_t fed = 0;
   size_t credit = 0;
   int drops = 0;
+  std::vector<std::string> broken;
 };
 
 }  // namespace
@@ -136,4 +142,70 @@ Test(inbox, refuses_a_message_over_the_limit_and_a_compressed_one) {
   cr_assert_eq(desk.feed(framed("0123456789a").substr(0, 5)).code(), Code::resource_exhausted);
   Desk flagged;
   cr_assert_eq(flagged.feed(std::string("\1\0\0\0\2xx", 7)).code(), Code::internal);
+}
+
+// ---- compressed messages
+
+Test(inbox, inflates_a_message_when_it_is_taken_and_gives_credit_for_what_was_sent) {
+  Desk desk(1000, 0, Encoding::gzip);
+  std::string large(1000, 'm');
+  std::string first = framed(large, Encoding::gzip), second = framed("plain");
+  cr_assert_lt(first.size(), 100);
+  cr_assert(desk.feed(first + second + framed(large, Encoding::gzip)).ok());
+  desk.reader.allow(1);
+  cr_assert_eq(desk.credit, first.size());
+  desk.reader.allow(1);
+  cr_assert_eq(desk.credit, first.size() + second.size());
+  desk.reader.allow(1);
+  cr_assert_eq(desk.credit, desk.fed);
+  cr_assert(desk.reader.messages == std::vector<std::string>({large, "plain", large}));
+}
+
+Test(inbox, holds_what_waits_as_small_as_it_came) {
+  std::string bomb = framed(std::string(1 << 20, 0), Encoding::zstd);
+  Desk desk(1 << 20, 0, Encoding::zstd);
+  size_t before = allocated_bytes();
+  for (int i = 0; i < 100; i++) cr_assert(desk.feed(bomb).ok());
+  cr_assert_lt(allocated_bytes() - before, 1u << 20, "a hundred messages of 1 MiB wait in %zu bytes",
+               allocated_bytes() - before);
+}
+
+Test(inbox, tells_its_call_of_a_message_that_cannot_be_inflated_and_gives_nothing_after_it) {
+  for (bool has_all : {false, true}) {
+    Desk desk(1000, 10, Encoding::gzip);
+    std::string broken = framed(std::string(500, 'm'), Encoding::gzip);
+    broken[20] ^= 1;
+    desk.reader.allowed = 0;
+    cr_assert(desk.feed(framed("one") + broken + framed("three")).ok());
+    if (has_all) desk.inbox->end();
+    desk.reader.allow(10);
+    cr_assert(desk.reader.messages == std::vector<std::string>({"one"}));
+    cr_assert_eq(desk.broken.size(), 1);
+    cr_assert(desk.broken[0].starts_with("INTERNAL: a message is not valid gzip"));
+    cr_assert(desk.reader.is_open(), "the end comes from the call");
+    cr_assert(desk.feed(framed("four")).ok());
+    desk.inbox->cut({Status(Code::cancelled, "later reasons do not count")});
+    cr_assert(desk.reader.end() == desk.broken[0]);
+    cr_assert(desk.reader.messages == std::vector<std::string>({"one"}));
+  }
+}
+
+Test(inbox, ends_with_the_reason_where_the_call_was_over_before_a_message_was_found_broken) {
+  Desk desk(1000, 0, Encoding::gzip);
+  cr_assert(desk.feed(framed(std::string(1001, 'm'), Encoding::gzip)).ok());
+  desk.inbox->finish({});
+  desk.reader.allow(10);
+  cr_assert(desk.reader.end() == "RESOURCE_EXHAUSTED: a compressed message is larger than the limit of 1000 bytes");
+  cr_assert(desk.broken.empty());
+}
+
+Test(inbox, gives_the_rest_when_all_has_come_and_the_call_is_over_early) {
+  Desk desk;
+  cr_assert(desk.feed(framed("one") + framed("two")).ok());
+  desk.inbox->end();
+  desk.reader.allow(1);
+  desk.inbox->cut({Status(Code::cancelled, "the call is over")});
+  desk.reader.allow(10);
+  cr_assert(desk.reader.messages == std::vector<std::string>({"one", "two"}));
+  cr_assert(desk.reader.end() == "OK");
 }

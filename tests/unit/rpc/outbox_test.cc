@@ -18,10 +18,12 @@ namespace {
 struct Sink final : public Stream {
   void headers(Metadata, bool) override {}
   bool data(Bytes data, bool) override {
-    FrameReader reader(1000);
+    FrameReader reader(1000, Encoding::gzip);
     reader.feed(std::move(data));
-    Result<std::optional<Bytes>> message = reader.next();
-    sent.emplace_back((*message)->view());
+    Result<std::optional<Frame>> message = reader.next();
+    compressed += (*message)->is_compressed;
+    Result<Bytes> opened = reader.open(std::move(**message));
+    sent.emplace_back((*opened).view());
     return room == 0 || --room > 0;
   }
   void consumed(size_t) override {}
@@ -29,12 +31,13 @@ struct Sink final : public Stream {
   bool is_unsent() const override { return false; }
 
   int room = 1000;
+  int compressed = 0;
   std::vector<std::string> sent;
 };
 
 struct Desk {
   void start() {
-    outbox.start(sink, tray.source(), [this](Ending how) { ends.push_back(how.status.text()); });
+    outbox.start(sink, tray.source(), encoding, [this](Ending how) { ends.push_back(how.status.text()); });
   }
   void writable(int room) {
     sink.room = room;
@@ -44,6 +47,7 @@ struct Desk {
   Sink sink;
   Tray tray;
   Outbox outbox;
+  Encoding encoding = Encoding::identity;
   std::vector<std::string> ends;
 };
 
@@ -60,6 +64,19 @@ Test(outbox, sends_what_is_there_and_then_what_comes) {
   desk.tray.end({Status(Code::aborted, "no")});
   cr_assert(desk.ends == std::vector<std::string>({"ABORTED: no"}));
   cr_assert(!desk.outbox.is_running() && !desk.tray.is_held());
+}
+
+Test(outbox, compresses_the_messages_that_are_to_be_and_get_smaller_by_it) {
+  for (Encoding encoding : {Encoding::identity, Encoding::gzip}) {
+    Desk desk;
+    desk.encoding = encoding;
+    desk.start();
+    desk.tray.put(std::string(500, 'a'));
+    desk.tray.put_compressed(std::string(500, 'b'));
+    desk.tray.put_compressed("small");
+    cr_assert_eq(desk.sink.compressed, encoding == Encoding::gzip ? 1 : 0);
+    cr_assert(desk.sink.sent == std::vector<std::string>({std::string(500, 'a'), std::string(500, 'b'), "small"}));
+  }
 }
 
 Test(outbox, pulls_no_further_than_the_stream_takes) {
@@ -99,7 +116,7 @@ Test(outbox, gives_back_a_source_of_which_nothing_was_pulled) {
   desk.tray.put("one");  // heard by nobody
   Sink other;
   Outbox next;
-  next.start(other, std::move(source), [](Ending) {});
+  next.start(other, std::move(source), Encoding::identity, [](Ending) {});
   cr_assert(desk.sink.sent.empty() && other.sent == std::vector<std::string>({"one"}));
   cr_assert(next.has_begun());
   desk.tray.put("two");
