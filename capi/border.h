@@ -5,6 +5,7 @@
 #include <cstring>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -66,6 +67,11 @@ inline bool is_shape(int32_t shape) { return shape >= 0 && (shape & ~NEBULA_HOLD
 inline Shape shape_of(int32_t shape) { return static_cast<Shape>(shape & ~NEBULA_HOLD); }
 
 Codec codec_of_flags(uint32_t flags);
+
+// 0, NEBULA_GZIP or NEBULA_ZSTD, as flags and options have them.
+inline constexpr uint32_t compression_flags = NEBULA_GZIP | NEBULA_ZSTD;
+inline bool is_compression(uint32_t flags) { return flags == 0 || flags == NEBULA_GZIP || flags == NEBULA_ZSTD; }
+Encoding encoding_of_flags(uint32_t flags);
 uint16_t flags_of_codec(Codec codec);
 
 }  // namespace nebula

@@ -11,6 +11,10 @@ Codec codec_of_flags(uint32_t flags) {
   return flags & NEBULA_JSON ? Codec::json : flags & NEBULA_PROTO ? Codec::proto : Codec::any;
 }
 
+Encoding encoding_of_flags(uint32_t flags) {
+  return flags & NEBULA_GZIP ? Encoding::gzip : flags & NEBULA_ZSTD ? Encoding::zstd : Encoding::identity;
+}
+
 uint16_t flags_of_codec(Codec codec) {
   return codec == Codec::json ? NEBULA_JSON : codec == Codec::proto ? NEBULA_PROTO : 0;
 }
@@ -21,11 +25,12 @@ namespace {
 
 constexpr uint32_t codec_flags = NEBULA_JSON | NEBULA_PROTO;
 constexpr uint32_t start_flags =
-    NEBULA_END | NEBULA_WANT_HEADERS | NEBULA_WAIT_FOR_READY | NEBULA_IDEMPOTENT | codec_flags;
-constexpr uint32_t send_flags = NEBULA_END | codec_flags;
+    NEBULA_END | NEBULA_COMPRESS | NEBULA_WANT_HEADERS | NEBULA_WAIT_FOR_READY | NEBULA_IDEMPOTENT | codec_flags |
+    compression_flags;
+constexpr uint32_t send_flags = NEBULA_END | NEBULA_COMPRESS | codec_flags;
 
 bool are_flags(uint32_t flags, uint32_t known) {
-  return (flags & ~known) == 0 && (flags & codec_flags) != codec_flags;
+  return (flags & ~known) == 0 && (flags & codec_flags) != codec_flags && is_compression(flags & compression_flags);
 }
 
 Bytes copy_of(const void* data, uint32_t size) { return Bytes::copy({static_cast<const char*>(data), size}); }
@@ -43,6 +48,7 @@ int32_t send(uint64_t call, std::optional<Bytes> message, uint32_t flags) {
   Operation operation(Operation::send);
   operation.call = call;
   operation.is_last = (flags & NEBULA_END) != 0;
+  operation.compress = (flags & NEBULA_COMPRESS) != 0;
   if (flags & codec_flags) operation.codec = codec_of_flags(flags);
   operation.message = std::move(message);
   return submit(call, Side::any, std::move(operation));
@@ -78,6 +84,8 @@ uint64_t nebula_call_start(nebula_queue* queue, uint64_t method, uint64_t tag, u
   record->facts.has_said_end = operation.is_last;
   operation.wait_for_ready = (flags & NEBULA_WAIT_FOR_READY) != 0;
   operation.codec = codec_of_flags(flags);
+  operation.compress = (flags & NEBULA_COMPRESS) != 0;
+  operation.encoding = flags & compression_flags ? encoding_of_flags(flags) : known->target->encoding;
   if (data != nullptr) operation.message = copy_of(data, size);
   if (data != nullptr && streams_requests(shape)) record->facts.unsent = size + limits::event_bytes;
   uint64_t id = record->id = add_call(queue, Side::client, &record->facts);

@@ -28,6 +28,8 @@ nebula_channel* nebula_channel_new(nebula_engine* engine, const char* target, co
   Status status = url.ok() ? Worker::check_target(*url, engine->engine->drivers()) : url.status();
   if (!status.ok()) return fail(error, NEBULA_E_ADDRESS, status.message()), nullptr;
   if (apply_tls(known.tls, TlsSide::client, &*url, error) < 0) return nullptr;
+  if (!is_compression(known.compression) || known.reserved != 0)
+    return fail(error, NEBULA_E_ARGUMENT, "channel: compression is NEBULA_GZIP, NEBULA_ZSTD or 0"), nullptr;
   ChannelLimits limits;
   if (known.max_message != 0) limits.message_bytes_max = known.max_message;
   take_ms(known.keepalive_ms, &limits.session.keepalive.interval);
@@ -35,7 +37,8 @@ nebula_channel* nebula_channel_new(nebula_engine* engine, const char* target, co
   limits.session.keepalive.without_streams = known.keepalive_always != 0;
   take_ms(known.max_idle_ms, &limits.idle_max);
   nebula_channel* channel = new nebula_channel;
-  channel->target = std::make_shared<ChannelTarget>(ChannelTarget{engine, std::move(*url), limits});
+  channel->target = std::make_shared<ChannelTarget>(
+      ChannelTarget{engine, std::move(*url), limits, encoding_of_flags(known.compression)});
   return channel;
 }
 

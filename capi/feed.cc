@@ -11,8 +11,8 @@ Feed::~Feed() {
   if (record_ != nullptr) record_->out = nullptr;
 }
 
-void Feed::push(Bytes message) {
-  messages_.push_back(std::move(message));
+void Feed::push(Bytes message, bool compress) {
+  messages_.push_back({std::move(message), compress});
   ready();
 }
 
@@ -24,7 +24,8 @@ void Feed::end(Ending ending) {
 
 Source::Next Feed::take(Bytes* message) {
   if (messages_.empty()) return has_ended_ ? Next::end : Next::later;
-  *message = std::move(messages_.front());
+  *message = std::move(messages_.front().bytes);
+  want_compression(messages_.front().compress);
   messages_.pop_front();
   if (record_ != nullptr) record_->on_sent(message->size());
   return Next::message;

@@ -16,17 +16,22 @@ class Feed final : public Source {
   explicit Feed(CallRecord& record);  // until whichever of the two goes first
   ~Feed() override;
 
-  void push(Bytes message);
+  void push(Bytes message, bool compress);
   void end(Ending ending);  // after what was pushed
   void detach() { record_ = nullptr; }
 
   Ending& ending() override { return ending_; }
 
  private:
+  struct Message {
+    Bytes bytes;
+    bool compress;
+  };
+
   Next take(Bytes* message) override;
 
   CallRecord* record_;
-  std::deque<Bytes> messages_;
+  std::deque<Message> messages_;
   Ending ending_;
   bool has_ended_ = false;
 };

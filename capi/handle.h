@@ -23,6 +23,7 @@ struct ChannelTarget {
   nebula_engine* engine;
   Url url;
   ChannelLimits limits;
+  Encoding encoding = Encoding::identity;  // of messages with NEBULA_COMPRESS
 };
 
 // What a method number of a channel stands for; calls keep it alive.

@@ -90,11 +90,14 @@ enum {
 };
 enum {
   NEBULA_END = 1,          /* the last message of this direction */
+  NEBULA_COMPRESS = 2,     /* compress this message, if its call has a compression and it gets smaller by it */
   NEBULA_WANT_HEADERS = 4,
   NEBULA_WAIT_FOR_READY = 8, /* wait for an instance until the deadline instead of failing fast */
   NEBULA_IDEMPOTENT = 16,
   NEBULA_JSON = 32,        /* content-type application/grpc+json */
-  NEBULA_PROTO = 64        /* content-type application/grpc+proto; neither: the method's own codec */
+  NEBULA_PROTO = 64,       /* content-type application/grpc+proto; neither: the method's own codec */
+  NEBULA_GZIP = 128,       /* nebula_call_start: the compression of this call, in place of the channel's */
+  NEBULA_ZSTD = 256
 };
 
 typedef struct nebula_event {
@@ -144,6 +147,8 @@ typedef struct nebula_server_options {
   uint32_t max_idle_ms;           /* a connection without calls for so long is drained; 0: never */
   uint32_t max_age_ms;            /* any connection is drained at this age, +-10 %; 0: never */
   uint32_t max_age_grace_ms;      /* and cut off so long after; 0: never */
+  uint32_t compression;           /* of responses with NEBULA_COMPRESS: NEBULA_GZIP, NEBULA_ZSTD; 0: none. A caller that
+                                     does not accept it gets one that it does, or none. Requests need no option */
 } nebula_server_options;
 typedef struct nebula_listen_options {
   uint32_t size, reserved;
@@ -157,6 +162,8 @@ typedef struct nebula_channel_options {
   uint32_t keepalive_always;      /* 1: also without calls */
   uint32_t max_idle_ms;           /* without calls for so long, connections are closed until the next one; 0: 30 min */
   const nebula_tls *tls;          /* of a tls:// address; with nebula: of instances at such, and only they are called */
+  uint32_t compression, reserved; /* of requests with NEBULA_COMPRESS: NEBULA_GZIP, which all servers know, NEBULA_ZSTD;
+                                     0: none. Responses need no option. reserved: must be 0 */
 } nebula_channel_options;
 typedef struct nebula_call_info {
   uint32_t size;
@@ -232,6 +239,8 @@ NEBULA_API void           nebula_channel_free(nebula_channel *channel);
 /* timeout_us 0: no deadline. data NULL: no message; not NULL with size 0: an empty one. Where the method streams
    requests data is the first one or none, and nebula_call_send may follow unless flags have NEBULA_END; else data and
    NEBULA_END must be given.
+   A call has a compression if its channel has one or flags name it; then each message may have NEBULA_COMPRESS or not.
+   Do not compress what holds a secret beside what a stranger may choose: its size would tell (CRIME, BREACH).
    Returns the call, or 0 for bad arguments, no memory, or after fork; whatever else goes wrong is its FINISHED event. */
 NEBULA_API uint64_t nebula_call_start(nebula_queue *queue, uint64_t method, uint64_t tag, uint64_t timeout_us,
                                       const void *metadata, uint32_t metadata_size,

@@ -212,11 +212,12 @@ void nebula_queue::on_source_end(CallRecord& record, bool has_message) {
 
 // ---- server side
 
-void nebula_queue::serve(uint64_t tag, bool holds, Request request, Reply reply) {
+void nebula_queue::serve(const ServedMethod& method, Request request, Reply reply) {
   if (events_.size() >= capacity_) return reply(resource_exhausted("the server has too many calls waiting to be looked at"));
-  std::unique_ptr<ServerRecord> record = std::make_unique<ServerRecord>(this, Side::server, tag);
+  std::unique_ptr<ServerRecord> record = std::make_unique<ServerRecord>(this, Side::server, method.tag);
   record->context = request.context;
-  record->holds = holds;
+  record->holds = method.holds;
+  record->encoding = method.encoding;
   record->facts.path = request.method->path;
   record->facts.shape = request.method->shape;
   record->facts.peer = request.context->peer().address;
@@ -257,7 +258,7 @@ void nebula_queue::apply_server(ServerRecord& record, Operation operation) {
     case Operation::send:
       if (is_stream) {
         if (!begin_responses(record)) return;
-        if (operation.message) record.out->push(std::move(*operation.message));
+        if (operation.message) record.out->push(std::move(*operation.message), operation.compress);
         if (operation.is_last) answer(record, std::move(operation));
         return;
       }
@@ -267,6 +268,7 @@ void nebula_queue::apply_server(ServerRecord& record, Operation operation) {
         return answer(record, std::move(operation));
       }
       record.message = std::move(operation.message);
+      record.compress = operation.compress;
       if (operation.is_last) answer(record, std::move(operation));
       return;
     default: return answer(record, std::move(operation));
@@ -280,6 +282,7 @@ bool nebula_queue::begin_responses(ServerRecord& record) {
   Response response;
   response.metadata = std::move(record.initial);
   response.codec = record.codec;
+  response.encoding = record.encoding;
   response.body = std::make_unique<Feed>(record);
   Reply reply = std::move(record.reply);
   reply(std::move(response));
@@ -296,6 +299,7 @@ void nebula_queue::answer(ServerRecord& record, Operation operation) {
   response.trailers = std::move(operation.metadata);
   if (!record.reply) return record.out->end(std::move(response));
   response.codec = record.codec;
+  if (record.compress) response.encoding = record.encoding;
   response.metadata = std::move(record.initial);
   if (record.message) response.body = std::move(*record.message);
   record.reply(std::move(response));
@@ -329,10 +333,12 @@ void nebula_queue::start(std::unique_ptr<ClientRecord> started, Operation operat
   Request request{&record.method->method, &record.context, std::move(operation.metadata), {}};
   if (streams_requests(record.facts.shape)) {
     std::unique_ptr<Feed> feed = std::make_unique<Feed>(record);
-    if (operation.message) feed->push(std::move(*operation.message));
+    request.encoding = operation.encoding;
+    if (operation.message) feed->push(std::move(*operation.message), operation.compress);
     if (operation.is_last) feed->end({});
     request.body = std::move(feed);
   } else {
+    if (operation.compress) request.encoding = operation.encoding;
     request.body = std::move(*operation.message);
   }
   request.codec = operation.codec.value_or(Codec::any);
@@ -357,7 +363,7 @@ void nebula_queue::apply_client(ClientRecord& record, Operation operation) {
   }
   if (record.out == nullptr) return;  // the server has ended the call, and we hear of it presently
   Feed& feed = *record.out;
-  if (operation.message) feed.push(std::move(*operation.message));
+  if (operation.message) feed.push(std::move(*operation.message), operation.compress);
   if (operation.is_last && record.out != nullptr) feed.end({});
 }
 

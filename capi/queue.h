@@ -28,7 +28,9 @@ struct Operation {
   Side side = Side::any;  // filled by submit()
   bool is_last = false;   // start, send: no further one follows
   bool wait_for_ready = false;
+  bool compress = false;  // start, send: this message
   std::optional<Codec> codec;
+  Encoding encoding = Encoding::identity;  // start: of the call
   uint64_t call = 0;
   uint64_t value = 0;     // tag: the new one; consume: bytes
   std::optional<Bytes> message;
@@ -66,12 +68,21 @@ struct CallRecord {
   Feed* out = nullptr;              // ours, where they are one; its stream's
 };
 
+// What a server knows of each of its methods.
+struct ServedMethod {
+  uint64_t tag;
+  bool holds;         // NEBULA_HOLD
+  Encoding encoding;  // of responses with NEBULA_COMPRESS
+};
+
 struct ServerRecord : CallRecord {
   using CallRecord::CallRecord;
 
   Context* context = nullptr;
   Metadata initial;                 // from nebula_call_headers
   std::optional<Bytes> message;     // a single response without END: the trailers are still to come
+  bool compress = false;            // that one
+  Encoding encoding = Encoding::identity;
   std::optional<Codec> codec;
   Reply reply;                      // answered: the responses have begun
 };
@@ -100,7 +111,7 @@ struct nebula_queue {
 
   // The driver.
   int32_t poll(int32_t timeout_ms);
-  void serve(uint64_t tag, bool holds, nebula::Request request, nebula::Reply reply);  // a call has come
+  void serve(const nebula::ServedMethod& method, nebula::Request request, nebula::Reply reply);  // a call has come
   void push(nebula::QueuedEvent event);
   uint32_t stride() const { return stride_; }
 

@@ -20,14 +20,13 @@ namespace {
 // A registered method: hands its calls to the server's queue.
 class QueueMethod final : public Service {
  public:
-  QueueMethod(nebula_queue*& queue, uint64_t tag, bool holds) : queue_(queue), tag_(tag), holds_(holds) {}
+  QueueMethod(nebula_queue*& queue, ServedMethod method) : queue_(queue), method_(method) {}
 
-  void call(Request request, Reply reply) override { queue_->serve(tag_, holds_, std::move(request), std::move(reply)); }
+  void call(Request request, Reply reply) override { queue_->serve(method_, std::move(request), std::move(reply)); }
 
  private:
   nebula_queue*& queue_;
-  const uint64_t tag_;
-  const bool holds_;  // NEBULA_HOLD
+  const ServedMethod method_;
 };
 
 struct Listening {
@@ -59,7 +58,8 @@ std::vector<std::string> split_names(std::string_view text) {
 }  // namespace
 
 struct nebula_server {
-  nebula_server(nebula_engine* engine, ServerLimits limits) : engine(engine), limits(limits) {}
+  nebula_server(nebula_engine* engine, ServerLimits limits, Encoding encoding)
+      : engine(engine), limits(limits), encoding(encoding) {}
 
   Status start();
   Status listen_all(const std::vector<std::string>& services);
@@ -67,6 +67,7 @@ struct nebula_server {
 
   nebula_engine* const engine;
   const ServerLimits limits;
+  const Encoding encoding;
   Router router;
   Health health;
   Descriptors descriptors;
@@ -134,6 +135,8 @@ nebula_server* nebula_server_new(nebula_engine* engine, const nebula_server_opti
   if (!read_options(options, &known)) return fail(error, NEBULA_E_VERSION, options_message), nullptr;
   if (engine == nullptr) return fail(error, NEBULA_E_ARGUMENT, "server: an engine is needed"), nullptr;
   if (engine->is_forked()) return fail(error, NEBULA_E_FORKED, forked_message), nullptr;
+  if (!is_compression(known.compression))
+    return fail(error, NEBULA_E_ARGUMENT, "server: compression is NEBULA_GZIP, NEBULA_ZSTD or 0"), nullptr;
   ServerLimits limits;
   if (known.max_message != 0) limits.message_bytes_max = known.max_message;
   if (known.max_streams != 0) limits.session.streams_max = known.max_streams;
@@ -145,13 +148,13 @@ nebula_server* nebula_server_new(nebula_engine* engine, const nebula_server_opti
   take_ms(known.max_idle_ms, &limits.idle_max);
   take_ms(known.max_age_ms, &limits.age_max);
   take_ms(known.max_age_grace_ms, &limits.age_grace);
-  return new nebula_server(engine, limits);
+  return new nebula_server(engine, limits, encoding_of_flags(known.compression));
 }
 
 int32_t nebula_server_method(nebula_server* server, const char* path, int32_t shape, uint64_t tag) {
   if (server == nullptr || path == nullptr || !is_shape(shape)) return NEBULA_E_ARGUMENT;
   if (server->queue != nullptr) return NEBULA_E_STATE;
-  server->methods.emplace_back(server->queue, tag, (shape & NEBULA_HOLD) != 0);
+  server->methods.emplace_back(server->queue, ServedMethod{tag, (shape & NEBULA_HOLD) != 0, server->encoding});
   Status status = server->router.add(Method{path, false, &server->methods.back(), shape_of(shape)});
   if (!status.ok()) server->methods.pop_back();
   return status.ok() ? NEBULA_OK : NEBULA_E_ARGUMENT;

@@ -22,6 +22,7 @@ typedef struct world {
   uint64_t hung_call, cancelled_call;
   int32_t cancelled_status;
   int finished, served, drained, woken;
+  uint32_t answer_flags;    /* of ECHO, besides NEBULA_END */
   nebula_event last;        /* FINISHED; its pointers are good until the next poll */
   char text[512];           /* its data, as a string */
 } world;
@@ -35,7 +36,7 @@ static inline void take(world *w, const nebula_event *event) {
       w->served++;
       if (event->tag == ECHO) {
         cr_assert_eq(nebula_call_headers(event->call, event->metadata, event->metadata_size), 0);
-        cr_assert_eq(nebula_call_send(event->call, event->data, event->size, NEBULA_END), 0);
+        cr_assert_eq(nebula_call_send(event->call, event->data, event->size, NEBULA_END | w->answer_flags), 0);
       } else if (event->tag == FAIL) {
         static const char trailer[] = "\x05\0\0\0\x02\0\0\0whereto";
         cr_assert_eq(nebula_call_finish(event->call, NEBULA_ABORTED, "not today: 100% \xc3\xbc", trailer, 15), 0);
@@ -73,7 +74,8 @@ static inline void turn_until(world *w, const int *counter, int goal) {
   cr_assert_geq(*counter, goal, "got %d of %d", *counter, goal);
 }
 
-static inline world make_world_at(const char *registry, const char *listen, const char *target) {
+static inline world make_world_with(const char *registry, const char *listen, const char *target,
+                                    const nebula_server_options *of_server, const nebula_channel_options *of_channel) {
   world w;
   memset(&w, 0, sizeof w);
   nebula_error error = {0};
@@ -82,13 +84,14 @@ static inline world make_world_at(const char *registry, const char *listen, cons
   cr_assert_not_null(w.engine, "%s", error.message);
   w.queue = nebula_queue_new(w.engine, NULL, &error);
   cr_assert_not_null(w.queue, "%s", error.message);
-  w.server = nebula_server_new(w.engine, NULL, &error);
+  w.server = nebula_server_new(w.engine, of_server, &error);
+  cr_assert_not_null(w.server, "%s", error.message);
   cr_assert_eq(nebula_server_method(w.server, "/test.Echo/Echo", NEBULA_UNARY, ECHO), 0);
   cr_assert_eq(nebula_server_method(w.server, "/test.Echo/Fail", NEBULA_UNARY, FAIL), 0);
   cr_assert_eq(nebula_server_method(w.server, "/test.Echo/Hang", NEBULA_UNARY, HANG), 0);
   cr_assert_eq(nebula_server_listen(w.server, listen, NULL, &error), 0, "%s", error.message);
   cr_assert_eq(nebula_server_start(w.server, &w.queue, 1, &error), 0, "%s", error.message);
-  w.channel = nebula_channel_new(w.engine, target, NULL, &error);
+  w.channel = nebula_channel_new(w.engine, target, of_channel, &error);
   cr_assert_not_null(w.channel, "%s", error.message);
   w.echo = nebula_channel_method(w.channel, "/test.Echo/Echo", NEBULA_UNARY);
   w.fail = nebula_channel_method(w.channel, "/test.Echo/Fail", NEBULA_UNARY);
@@ -96,6 +99,10 @@ static inline world make_world_at(const char *registry, const char *listen, cons
   w.missing = nebula_channel_method(w.channel, "/test.Echo/Nope", NEBULA_UNARY);
   cr_assert(w.echo && w.fail && w.hang && w.missing);
   return w;
+}
+
+static inline world make_world_at(const char *registry, const char *listen, const char *target) {
+  return make_world_with(registry, listen, target, NULL, NULL);
 }
 
 static inline world make_world(void) { return make_world_at("mem:", "mem:test", "mem:test"); }
