@@ -74,7 +74,8 @@ inline constexpr Duration bdp_pause = ms(100);
 
 // Bytes that a session keeps for a peer that does not read. Beyond, streams wait for room.
 inline constexpr size_t session_output_bytes_max = 1u << 20;
-// A stream tells its writer to wait above the first mark, and to go on below the second.
+// A stream tells its writer to wait above the first mark, and to go on below the second; each piece of its body counts
+// event_bytes more than it has, for that is what a small one costs.
 inline constexpr size_t stream_send_high = 256u << 10;
 inline constexpr size_t stream_send_low = 64u << 10;
 

@@ -54,6 +54,7 @@ class H2Stream final : public Stream {
 
   void submit(bool has_body);
   void end_body();
+  size_t kept_bytes() const;  // of the body, with what its pieces cost beside their bytes
   long read(uint8_t* room, size_t size, uint32_t* flags);  // nghttp2 pulls the body
   void take(size_t size, std::vector<Bytes>* slices);      // the next bytes of the body, uncopied
 

@@ -111,9 +111,11 @@ bool H2Stream::data(Bytes data, bool last) {
   }
   if (std::exchange(starved_, false)) nghttp2_session_resume_data(session_->raw_, id_);
   session_->flush_later();
-  over_mark_ = body_bytes_ > limits::stream_send_high;
+  over_mark_ = kept_bytes() > limits::stream_send_high;
   return !over_mark_;
 }
+
+size_t H2Stream::kept_bytes() const { return body_bytes_ + body_.size() * limits::event_bytes; }
 
 long H2Stream::read(uint8_t* room, size_t size, uint32_t* flags) {
   if (body_bytes_ == 0 && !body_ended_) {
@@ -156,7 +158,7 @@ void H2Stream::take(size_t size, std::vector<Bytes>* slices) {
       front = front.slice(part, front.size() - part);
     size -= part;
   }
-  if (over_mark_ && body_bytes_ <= limits::stream_send_low) {
+  if (over_mark_ && kept_bytes() <= limits::stream_send_low) {
     over_mark_ = false;
     // Out of nghttp2's hands first: the owner may answer with more data, or destroy the stream.
     session_->loop_.later([self = session_->anchor_.ref(), id = id_] {

@@ -251,6 +251,17 @@ Test(h2_session, stops_at_the_window_of_a_reader_that_does_not_read) {
   cr_assert(served.received == writer.text);
 }
 
+Test(h2_session, counts_what_small_pieces_of_a_body_cost_beside_their_bytes) {
+  Wire wire;
+  std::unique_ptr<StreamEnd> call = wire.client.open();
+  call->stream->headers(request_head(), false);
+  size_t pieces = 1;
+  while (call->stream->data(Bytes::copy("x"), false)) pieces++;
+  cr_assert_leq(pieces, limits::stream_send_high / limits::event_bytes + 1);
+  wire.settle();
+  cr_assert_eq(call->writable, 1);
+}
+
 Test(h2_session, serves_others_while_streams_that_nobody_reads_hold_more_than_the_connections_window) {
   Wire wire;
   std::vector<std::unique_ptr<StreamEnd>> stuck;
