@@ -5,7 +5,9 @@ SEEDS      ?= 2000
 SEED_START ?= 1
 TIME       ?= 60
 ONLY       ?=
+BENCH      ?=
 AGAINST    ?= nebula
+ARGS       ?=
 VENV       := build/venv
 PIP        := $(VENV)/bin/pip --disable-pip-version-check -q
 NEBULA_PY   = $(shell find CMakeLists.txt core capi proto bindings/python -not -name '*.pyc' -not -path '*/tests/*' -not -name __pycache__ 2>/dev/null)
@@ -22,12 +24,12 @@ export CCACHE_NOHASHDIR := 1
 export CC := $(if $(filter default,$(origin CC)),cc,$(CC))
 export CXX := $(if $(filter default,$(origin CXX)),c++,$(CXX))
 
-.PHONY: help setup demo build test bench sim attack interop planted fuzz install clean examples asan tsan clang fuzzers python
+.PHONY: help setup demo build test bench bench-peers sim attack interop planted fuzz install clean examples asan tsan clang fuzzers python
 .DELETE_ON_ERROR:
 
 help: ## what can be done here
 	@echo 'make <target>:'
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## install the system packages that are missing (apt, with sudo where not root)
 	@scripts/setup.sh
@@ -38,11 +40,16 @@ demo: examples python ## a Python and a C service call each other by name: watch
 build: build/release/build.ninja ## the engine, the examples, the benchmarks, the simulation
 	@cmake --build build/release
 
-test: setup ## every test there is; ONLY="layers docs unit capi cpp tsan sim attack fuzz exports python interop" for some
+test: setup ## every test there is; ONLY="layers docs unit capi cpp tsan sim attack memory fuzz exports python interop" for some
 	@$(PYTHON) tests/run.py $(ONLY)
 
-bench: build ## the benchmarks, one number per line
-	@set -e; for program in build/release/tests/bench_*; do [ -d $$program ] || $$program; done
+bench: build python ## the benchmarks, one number per line; BENCH=memory for one of them; figures in build/bench
+	@$(PYTHON) tests/bench/run.py $(BENCH)
+
+bench-peers: setup ## gRPC C++ (libgrpc++-dev), for `make bench` to be compared with
+	@scripts/setup.sh peers
+	@cmake -S . -B build/release -G Ninja $(CMAKE_release) >/dev/null
+	@cmake --build build/release --target bench_grpc_peer
 
 sim: build/release/build.ninja ## the simulation; SEEDS=2000 SEED_START=1
 	@cmake --build build/release --target sim
@@ -50,7 +57,7 @@ sim: build/release/build.ninja ## the simulation; SEEDS=2000 SEED_START=1
 
 attack: build/release/build.ninja ## attack a server with all that is known; AGAINST=nghttpd to compare
 	@cmake --build build/release --target attack_server
-	@$(PYTHON) tests/attack/attack.py --against $(AGAINST)
+	@$(PYTHON) tests/attack/attack.py --against $(AGAINST) $(ARGS)
 
 fuzz: setup ## all fuzzers, each for TIME=60 seconds; what they find lies in build/fuzz/found
 	@$(MAKE) --no-print-directory fuzzers

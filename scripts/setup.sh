@@ -3,6 +3,7 @@
 #
 # usage: scripts/setup.sh          what `make build`, `make test` and `make demo` need
 #        scripts/setup.sh checks   what a developer's checks need: clang-format, clang-tidy
+#        scripts/setup.sh peers    what benchmarks are compared with: gRPC C++
 #
 # Says what it is about to install, and is silent and quick when all is there. Touches nothing outside apt.
 set -eu
@@ -17,7 +18,8 @@ case "${1:-}" in
   '') ;;
   checks) packages='clang-format clang-tidy' ;;
   fuzz) packages='clang libclang-rt-14-dev' ;;
-  *) sed -n '2,6s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+  peers) packages='libgrpc++-dev' ;;
+  *) sed -n '2,7s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac
 
 fail() { echo "setup: $*" >&2; exit 1; }

@@ -2,7 +2,7 @@
 # tests/run.py - builds and runs every test of the repository, and counts.
 #
 # usage: tests/run.py [part...]     none: all of them
-# parts: layers docs unit capi cpp tsan sim attack fuzz exports python interop
+# parts: layers docs unit capi cpp tsan sim attack memory fuzz exports python interop
 #
 # One line per program: name, outcome, time; the full output of what failed. Criterion programs and pytest count each of
 # their tests, everything else counts as one. A build that fails, a program that crashes, hangs or runs no test at all,
@@ -199,6 +199,11 @@ def attack():
     run("attack", [sys.executable, "tests/attack/attack.py", "--short"])
 
 
+def memory():
+    """Streams of every shape of reader, and what they cost in memory; `make bench BENCH=memory` takes its time."""
+    run("memory", [sys.executable, "tests/bench/memory_bench.py", "--short"])
+
+
 def fuzz():
     """What the fuzzers have found before, and a few seconds of new inputs."""
     run("fuzz", [sys.executable, "tests/fuzz/run.py", "--seconds", "10"])
@@ -231,7 +236,8 @@ def interop():
 
 PARTS = {
     layers: [], docs: [], unit: ["asan"], capi: ["asan"], cpp: ["asan"], tsan: ["tsan"], sim: ["build", "asan"],
-    attack: ["build"], fuzz: ["fuzzers"], exports: ["build"], python: ["python"], interop: ["build", "python"],
+    attack: ["build"], memory: ["build", "python"], fuzz: ["fuzzers"], exports: ["build"], python: ["python"],
+    interop: ["build", "python"],
 }
 
 

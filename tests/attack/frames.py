@@ -63,17 +63,19 @@ def headers(stream, head, end=False):
     return frame(HEADERS, END_HEADERS | (END_STREAM if end else 0), stream, head)
 
 
-def message(stream, payload):
-    """A gRPC message, the last of its stream."""
-    return frame(DATA, END_STREAM, stream, b"\0" + struct.pack(">I", len(payload)) + payload)
+def message(stream, payload, last=True):
+    """A gRPC message."""
+    return frame(DATA, END_STREAM if last else 0, stream, b"\0" + struct.pack(">I", len(payload)) + payload)
 
 
 class Peer:
-    """A client's end of a connection. `frames` are those that have come; closed: the server has hung up."""
+    """A client's end of a connection; closed: the server has hung up. `wrap` makes a socket of TLS of a plain one."""
 
-    def __init__(self, port, settings=b"", window=True):
+    def __init__(self, port, settings=b"", window=True, wrap=None):
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=10)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if wrap is not None:
+            self.socket = wrap(self.socket)
         self._poll = select.poll()  # select() knows no descriptor from 1024 on
         self._poll.register(self.socket, select.POLLIN)
         self.closed = False

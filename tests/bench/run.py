@@ -1,0 +1,50 @@
+#!/usr/bin/env python3
+# bench/run.py - runs the benchmarks, one after the other: build/release/tests/bench_*_bench and tests/bench/*_bench.py.
+#
+# usage: tests/bench/run.py [pattern...]    those whose names have one of the patterns in them; none: all
+#
+# What they print is kept in build/bench/<name>.json too, line by line, unless they write that themselves. Returns 1
+# when one of them did: a bound was not kept.
+import json
+import pathlib
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+RESULTS = ROOT / "build/bench"
+
+
+def benchmarks():
+    """By name, sorted: how to run each."""
+    built = (ROOT / "build/release/tests").glob("bench_*_bench")
+    programs = {path.name.removeprefix("bench_"): [path] for path in built}
+    scripts = {path.stem: [sys.executable, path] for path in (ROOT / "tests/bench").glob("*_bench.py")}
+    return {name.removesuffix("_bench"): command for name, command in sorted({**programs, **scripts}.items())}
+
+
+def run(name, command):
+    print(f"---- {name}", flush=True)
+    began, lines = time.time(), []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            lines.append(line.rstrip())
+    result = RESULTS / f"{name}.json"
+    if not result.exists() or result.stat().st_mtime < began:
+        result.write_text(json.dumps({"lines": lines}, indent=1) + "\n")
+    return process.returncode
+
+
+def main(patterns):
+    chosen = {name: command for name, command in benchmarks().items()
+              if not patterns or any(pattern in name for pattern in patterns)}
+    if not chosen:
+        print(f"no benchmark is called like that; there are: {' '.join(benchmarks())}", file=sys.stderr)
+        return 2
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    return max(run(name, command) != 0 for name, command in chosen.items())
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
