@@ -16,6 +16,8 @@ inline constexpr size_t message_bytes_max = 4u << 20;
 // What a zstd frame may ask its reader to remember, as a power of two: the 8 MiB that RFC 8878, 3.1.1.1.2, has every
 // decoder bear.
 inline constexpr int zstd_window_bits_max = 23;
+// What a server inflates in one turn of its loop before others get theirs: about a millisecond.
+inline constexpr int64_t inflated_bytes_a_turn = 1 << 20;
 
 // Decoded header list of one call, advertised as SETTINGS_MAX_HEADER_LIST_SIZE: gRPC's C-core has the same hard limit.
 inline constexpr size_t metadata_bytes_max = 16u << 10;

@@ -56,14 +56,16 @@ Result<std::optional<Frame>> FrameReader::next() {
     size_t part = std::min(frame_prefix_bytes - prefix_size_, chunk_.size());
     if (part > 0) std::memcpy(prefix_ + prefix_size_, chunk_.data(), part);
     prefix_size_ += part;
-    chunk_ = chunk_.slice(part, chunk_.size() - part);
+    skip(part);
     if (prefix_size_ < frame_prefix_bytes) return std::optional<Frame>();
     if (Status status = begin(); !status.ok()) return status;
   }
   if (message_ == nullptr && chunk_.size() >= message_size_) {
     Bytes message = message_size_ == 0 ? Bytes::copy({}) : chunk_.slice(0, message_size_);
-    chunk_ = chunk_.slice(message_size_, chunk_.size() - message_size_);
+    skip(message_size_);
     prefix_size_ = 0;
+    // It may wait for its turn, and must not hold the whole of a read buffer meanwhile.
+    if (prefix_[0] != 0) message = Bytes::copy(message.view());
     return std::optional<Frame>({std::move(message), prefix_[0] != 0});
   }
   if (chunk_.empty()) return std::optional<Frame>();
@@ -73,9 +75,11 @@ Result<std::optional<Frame>> FrameReader::next() {
   return std::optional<Frame>({Bytes::adopt(std::exchange(message_, nullptr)), prefix_[0] != 0});
 }
 
-Result<Bytes> FrameReader::open(Frame frame) const {
+Result<Bytes> FrameReader::open(Frame frame, Pace* pace) const {
   if (!frame.is_compressed) return std::move(frame.payload);
-  return inflate(encoding_, frame.payload.view(), max_);
+  Result<Bytes> message = inflate(encoding_, frame.payload.view(), max_);
+  if (pace != nullptr) pace->spend(message.ok() ? (*message).size() : max_);
+  return message;
 }
 
 Status FrameReader::begin() {
@@ -88,6 +92,11 @@ Status FrameReader::begin() {
     return resource_exhausted("a message of " + std::to_string(message_size_) + " bytes is over the limit of " +
                               std::to_string(max_));
   return {};
+}
+
+// What is empty holds nothing: it would be the whole of a read buffer.
+void FrameReader::skip(size_t size) {
+  chunk_ = size == chunk_.size() ? Bytes() : chunk_.slice(size, chunk_.size() - size);
 }
 
 void FrameReader::collect() {
@@ -103,7 +112,7 @@ void FrameReader::collect() {
   }
   std::memcpy(message_->data() + have, chunk_.data(), part);
   message_->set_size(have + part);
-  chunk_ = chunk_.slice(part, chunk_.size() - part);
+  skip(part);
 }
 
 }  // namespace nebula

@@ -7,6 +7,7 @@
 #include "base/bytes.h"
 #include "base/result.h"
 #include "rpc/compress.h"
+#include "rpc/pace.h"
 
 namespace nebula {
 
@@ -42,14 +43,16 @@ class FrameReader {
   // allocated for it; internal: the flag byte is wrong. After an error the reader is of no more use.
   Result<std::optional<Frame>> next();
 
-  // The message of a frame. resource_exhausted: inflated it is over the limit; internal: it is broken.
-  Result<Bytes> open(Frame frame) const;
+  // The message of a frame; what it costs to inflate it is spent. resource_exhausted: inflated it is over the limit;
+  // internal: it is broken.
+  Result<Bytes> open(Frame frame, Pace* pace = nullptr) const;
 
   bool is_inside() const { return prefix_size_ > 0; }  // a message has begun and is not complete
 
  private:
   Status begin();
   void collect();
+  void skip(size_t size);
 
   const size_t max_;
   Encoding encoding_;

@@ -66,16 +66,17 @@ std::optional<Bytes> compress(std::string_view message) {
 Result<Bytes> inflate(std::string_view packed, size_t size_max) {
   std::optional<size_t> told = size_told(packed);
   if (told > size_max) return Inflated::too_large(size_max);  // or it lies, and is broken
+  size_t bound = told.value_or(size_max);
   Stream stream(packed, inflateEnd);
   if (inflateInit2(&stream, window_bits_max + as_gzip) != Z_OK) return broken("zlib has no memory");
-  Inflated out(packed.size(), told, size_max);
+  Inflated out(packed.size(), bound);
   int result = Z_OK;
   while (result == Z_OK) {
     char* room = out.room();
     stream.write_to(room, out.room_size());
     result = ::inflate(&stream, Z_NO_FLUSH);
     out.add(out.room_size() - stream.avail_out);
-    if (out.is_over()) return Inflated::too_large(size_max);
+    if (out.is_over()) return told ? broken("it is larger than it says") : Inflated::too_large(size_max);
   }
   if (result == Z_BUF_ERROR) return broken("it ends too early");
   if (result != Z_STREAM_END) return broken(stream.msg != nullptr ? stream.msg : "zlib has no memory");

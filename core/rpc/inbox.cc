@@ -48,15 +48,29 @@ void Inbox::cut(Ending ending) {
 
 Source::Next Inbox::take(Bytes* message) {
   if (frames_.empty()) return call_ == nullptr || (has_all_ && !is_broken_) ? Next::end : Next::later;
+  if (frames_.front().is_compressed && must_wait()) return Next::later;
   Frame frame = std::move(frames_.front());
   frames_.pop_front();
   size_t credit = frames_.empty() ? uncredited_ : std::min(uncredited_, frame.payload.size() + frame_prefix_bytes);
   uncredited_ -= credit;
   if (call_ != nullptr && !has_all_ && credit > 0) call_->on_taken(credit);
-  Result<Bytes> opened = reader_.open(std::move(frame));
+  Result<Bytes> opened = reader_.open(std::move(frame), call_ != nullptr ? pace_ : nullptr);
   if (!opened.ok()) return give_up(opened.status());
   *message = std::move(*opened);
   return Next::message;
+}
+
+bool Inbox::must_wait() {
+  if (call_ == nullptr || pace_ == nullptr || pace_->may_go()) return false;
+  if (std::exchange(is_waiting_, true)) return true;
+  if (!anchor_) anchor_.emplace(*this);
+  pace_->wait([self = anchor_->ref()] {
+    Inbox* inbox = self.get();
+    if (inbox == nullptr) return;
+    inbox->is_waiting_ = false;
+    inbox->ready();
+  });
+  return true;
 }
 
 Source::Next Inbox::give_up(Status why) {

@@ -6,6 +6,7 @@
 
 #include <deque>
 
+#include "loop/anchor.h"
 #include "rpc/call.h"
 #include "rpc/frame.h"
 
@@ -23,8 +24,9 @@ struct InboxEvents {
 
 class Inbox final : public Source {
  public:
-  Inbox(InboxEvents& call, size_t message_bytes_max, Encoding encoding = Encoding::identity)
-      : call_(&call), reader_(message_bytes_max, encoding) {}
+  // The pace, where there is one, outlives the call.
+  Inbox(InboxEvents& call, size_t message_bytes_max, Encoding encoding = Encoding::identity, Pace* pace = nullptr)
+      : call_(&call), pace_(pace), reader_(message_bytes_max, encoding) {}
   ~Inbox() override;
 
   Ending& ending() override { return ending_; }
@@ -39,14 +41,18 @@ class Inbox final : public Source {
  private:
   Next take(Bytes* message) override;
   Next give_up(Status why);
+  bool must_wait();                  // with inflating a message
 
   InboxEvents* call_;                // null: it is over
+  Pace* const pace_;
   FrameReader reader_;
   std::deque<Frame> frames_;
   bool has_all_ = false;             // the peer will send no more
   bool is_broken_ = false;           // `ending_` tells why
   size_t uncredited_ = 0;            // bytes that have arrived and for which the peer has no new credit yet
   Ending ending_;
+  std::optional<Anchor<Inbox>> anchor_;  // where it has had to wait
+  bool is_waiting_ = false;
 };
 
 }  // namespace nebula

@@ -24,11 +24,9 @@ Block* block_of(size_t capacity) {
 
 }  // namespace
 
-// One byte more than it says, so that an inflater that has filled the room and needs no more of it comes to its end.
-Inflated::Inflated(size_t packed_size, std::optional<size_t> size_told, size_t size_max)
-    : size_max_(size_max),
-      block_(block_of(
-          std::min({size_told.value_or(size_max), std::max(usual_ratio * packed_size, first_room), size_max}) + 1)) {}
+// One byte more than the message may have, so that an inflater that has filled the room and needs no more of it comes to its end.
+Inflated::Inflated(size_t packed_size, size_t size_max)
+    : size_max_(size_max), block_(block_of(std::min(std::max(usual_ratio * packed_size, first_room), size_max) + 1)) {}
 
 Inflated::~Inflated() {
   if (block_ != nullptr) block_->unref();

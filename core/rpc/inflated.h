@@ -5,7 +5,6 @@
 #pragma once
 
 #include <cstddef>
-#include <optional>
 
 #include "base/bytes.h"
 #include "base/status.h"
@@ -14,8 +13,7 @@ namespace nebula {
 
 class Inflated {
  public:
-  // size_told: what the message says of itself, if it does; it is believed as far as messages usually shrink.
-  Inflated(size_t packed_size, std::optional<size_t> size_told, size_t size_max);
+  Inflated(size_t packed_size, size_t size_max);
   ~Inflated();
   Inflated(const Inflated&) = delete;
   Inflated& operator=(const Inflated&) = delete;

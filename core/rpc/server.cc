@@ -58,7 +58,8 @@ class Server::Connection final : public SessionEvents {
 
   StreamEvents& on_stream(std::unique_ptr<Stream> stream) override {
     has_called_ = true;
-    return *new ServerCall(server_.loop_, server_.router_, server_.limits_.message_bytes_max, peer_, std::move(stream));
+    return *new ServerCall(server_.loop_, server_.router_, server_.pace_, server_.limits_.message_bytes_max, peer_,
+                           std::move(stream));
   }
   void on_settings() override { preface_timer_.reset(); }
   void on_room() override {}
@@ -78,7 +79,7 @@ class Server::Connection final : public SessionEvents {
 };
 
 Server::Server(Loop& loop, Network& network, Log& log, const Router& router, ServerLimits limits)
-    : loop_(loop), network_(network), log_(log), router_(router), limits_(limits) {}
+    : loop_(loop), network_(network), log_(log), router_(router), limits_(limits), pace_(loop) {}
 
 Server::~Server() {
   listeners_.clear();

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "loop/anchor.h"
 #include "loop/loop.h"
+#include "rpc/pace.h"
 #include "rpc/router.h"
 #include "transport/network.h"
 
@@ -53,6 +54,7 @@ class Server {
   const Router& router_;
   ServerLimits limits_;
   std::vector<std::unique_ptr<Listener>> listeners_;
+  Pace pace_;
   std::vector<std::unique_ptr<Connection>> connections_;
   std::unique_ptr<Timer> drain_timer_;
   Fn<void()> drained_;

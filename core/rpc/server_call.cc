@@ -18,10 +18,11 @@ Status check_size(const Metadata& block) {
 
 }  // namespace
 
-ServerCall::ServerCall(Loop& loop, const Router& router, size_t message_bytes_max, Peer peer,
+ServerCall::ServerCall(Loop& loop, const Router& router, Pace& pace, size_t message_bytes_max, Peer peer,
                        std::unique_ptr<Stream> stream)
     : loop_(loop),
       router_(router),
+      pace_(pace),
       message_bytes_max_(message_bytes_max),
       context_(Time::never(), std::move(peer)),
       stream_(std::move(stream)),
@@ -38,7 +39,7 @@ void ServerCall::on_headers(Head head, bool last) {
   Status status = begin(head);
   if (finished_) return;
   if (status.ok() && streams_requests(method_->shape)) {
-    std::unique_ptr<Inbox> inbox(new Inbox(*this, message_bytes_max_, reader_.encoding()));
+    std::unique_ptr<Inbox> inbox(new Inbox(*this, message_bytes_max_, reader_.encoding(), &pace_));
     inbox_ = inbox.get();
     dispatch(std::move(inbox));
   }
@@ -124,8 +125,7 @@ void ServerCall::on_dropped(size_t wire_bytes) {
 
 // In a later step: it comes from inside the handler's asking.
 void ServerCall::on_broken(Status why) {
-  anchor_.emplace(*this);
-  loop_.later([self = anchor_->ref(), why = std::move(why)]() mutable {
+  loop_.later([self = ref(), why = std::move(why)]() mutable {
     ServerCall* call = self.get();
     if (call != nullptr && !call->finished_) call->abort(std::move(why));
   });
@@ -138,9 +138,22 @@ Status ServerCall::end_of_request() {
     inbox_->end();
   } else if (!was_dispatched_) {
     if (!message_) return unimplemented("this method takes one message, none came");
-    TRY(Bytes message, reader_.open(std::move(*message_)));
-    dispatch(std::move(message));
+    return dispatch_message();
   }
+  return {};
+}
+
+Status ServerCall::dispatch_message() {
+  if (message_->is_compressed && !pace_.may_go()) {
+    pace_.wait([self = ref()] {
+      ServerCall* call = self.get();
+      if (call == nullptr || call->finished_) return;
+      if (Status status = call->dispatch_message(); !status.ok()) call->abort(std::move(status));
+    });
+    return {};
+  }
+  TRY(Bytes message, reader_.open(std::move(*message_), &pace_));
+  dispatch(std::move(message));
   return {};
 }
 
@@ -225,6 +238,11 @@ void ServerCall::on_closed(Status why, Fate) {
     telling_ = false;
   }
   release_if_over();
+}
+
+Anchor<ServerCall>::Ref ServerCall::ref() {
+  if (!anchor_) anchor_.emplace(*this);
+  return anchor_->ref();
 }
 
 void ServerCall::release_if_over() {

@@ -17,7 +17,8 @@ namespace nebula {
 // its server by a handler that takes its time.
 class ServerCall final : public StreamEvents, private InboxEvents {
  public:
-  ServerCall(Loop& loop, const Router& router, size_t message_bytes_max, Peer peer, std::unique_ptr<Stream> stream);
+  ServerCall(Loop& loop, const Router& router, Pace& pace, size_t message_bytes_max, Peer peer,
+             std::unique_ptr<Stream> stream);
 
  private:
   ~ServerCall() = default;
@@ -37,6 +38,7 @@ class ServerCall final : public StreamEvents, private InboxEvents {
   void refuse_http(std::string_view http_status, std::string_view text);
   Status take(Bytes data);
   Status end_of_request();
+  Status dispatch_message();            // the single one
   void dispatch(Body body);
   void answer(Response response);       // the handler's: all of it, or the beginning of a stream
   void finish(Response response);       // says the last word; the first one counts
@@ -44,9 +46,11 @@ class ServerCall final : public StreamEvents, private InboxEvents {
   Metadata head_of(const Response& response) const;
   void abort(Status why);               // finishes in the handler's place, which hears of it
   void release_if_over();
+  Anchor<ServerCall>::Ref ref();
 
   Loop& loop_;
   const Router& router_;
+  Pace& pace_;
   const size_t message_bytes_max_;
   Context context_;
   std::unique_ptr<Stream> stream_;      // kept while a handler runs: so long it counts against the peer's limit
@@ -66,7 +70,7 @@ class ServerCall final : public StreamEvents, private InboxEvents {
   bool finished_ = false;
   bool is_closed_ = false;              // the stream is
   bool telling_ = false;                // inside an event that will see to the end itself
-  std::optional<Anchor<ServerCall>> anchor_;  // where it is to be aborted later
+  std::optional<Anchor<ServerCall>> anchor_;  // where something is put off
 };
 
 }  // namespace nebula

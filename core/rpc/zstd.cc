@@ -44,7 +44,7 @@ Result<Bytes> inflate(std::string_view packed, size_t size_max) {
   std::unique_ptr<ZSTD_DCtx, Free> context(ZSTD_createDCtx());
   if (context == nullptr) return broken("there is no memory for it");
   ZSTD_DCtx_setParameter(context.get(), ZSTD_d_windowLogMax, limits::zstd_window_bits_max);
-  Inflated out(packed.size(), told, size_max);
+  Inflated out(packed.size(), size_max);
   ZSTD_inBuffer in{packed.data(), packed.size(), 0};
   size_t left = 1;  // 0: that was the whole frame
   while (left != 0) {

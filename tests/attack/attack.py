@@ -8,6 +8,7 @@
 # "attack: N passed, M failed". --short: a second or two for each row instead of ten or sixty. Every row is bounded in
 # time and in bytes, goes to 127.0.0.1 only, and ends what it has started.
 import argparse
+import gzip
 import multiprocessing
 import os
 import pathlib
@@ -341,6 +342,35 @@ def unread_requests(run):
     run.fail_if(run.wants == "nebula" and ended < (100 if run.is_short else 1000), "not all were refused")
 
 
+def zip_bombs(run):
+    """Small messages that are 10 MiB inflated: some say so, some lie, some say nothing; and zstd's, at 30,000:1."""
+    zeros = gzip.compress(bytes(10 * MIB))
+    block = struct.pack("<I", (128 << 10) << 3 | 1 << 1)[:3] + b"\0"  # 128 KiB of one byte (RFC 8878, 3.1.1.2)
+    bombs = [("gzip", zeros), ("gzip", zeros[:-4] + struct.pack("<I", 100)),
+             ("zstd", b"\x28\xb5\x2f\xfd\x00\x38" + block * 79 + bytes([block[0] | 1]) + block[1:])]
+    peers, count = [run.peer() for _ in range(2)], 100 if run.is_short else 1000
+    refused = 0
+    for encoding, bomb in bombs:
+        open_ = []
+        for number in range(count):
+            peer = peers[number % 2]
+            stream = peer.stream()
+            peer.send(headers(stream, run.head(more=[("grpc-encoding", encoding)]))
+                      + frame(DATA, 0, stream, b"\1" + struct.pack(">I", len(bomb)) + bomb))
+            open_.append((peer, stream))
+        run.growth()
+        for peer, stream in open_:  # all have come, and now all are to be inflated
+            peer.send(frame(DATA, END_STREAM, stream))
+        wanted, ends = refused + count, time.monotonic() + 20
+        while refused < wanted and time.monotonic() < ends:
+            refused += sum(kind == HEADERS and flags & END_STREAM != 0
+                           for peer in peers for kind, flags, *_ in peer.read(0.05))
+            run.growth()
+    run.notes.append(f"{refused} refused")
+    run.fail_if(run.growth() > 20 * MIB, "memory grew by more than 20 MiB")
+    run.fail_if(refused < len(bombs) * count, "not all were refused")
+
+
 def slowloris(run):
     """Nothing at all, half a preface, half a head, half a message, a byte now and then."""
     texts = [b"", HELLO[:10], HELLO + frame(HEADERS, 0, 1, run.head()), HELLO + headers(1, run.head("echo"))[:20]]
@@ -443,9 +473,9 @@ def path_tricks(run):
 
 
 ROWS = {1: rapid_reset, 2: made_you_reset, 3: continuation_flood, 4: bomb, 5: hpack_bomb, 6: control_floods,
-        7: zero_window, 8: tiny_header_list, 9: unread_requests, 11: slowloris, 12: connection_flood, 13: metadata, 14: path_tricks}
-# 10, inflated messages, comes with compression.
-GRPC_ONLY = {13, 14}
+        7: zero_window, 8: tiny_header_list, 9: unread_requests, 10: zip_bombs, 11: slowloris, 12: connection_flood,
+        13: metadata, 14: path_tricks}
+GRPC_ONLY = {10, 13, 14}
 
 
 def run_row(number, options):

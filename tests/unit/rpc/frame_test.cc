@@ -175,6 +175,19 @@ Test(frame, gives_a_lying_prefix_no_memory) {
                (allocated_bytes() - before) / 100);
 }
 
+Test(frame, holds_no_read_buffer_while_it_waits_for_more) {
+  FrameReader reader(100'000, Encoding::gzip);
+  Bytes buffer = Bytes::copy(prefix(9000, 1) + std::string(9000, 'm') + prefix(5));
+  reader.feed(buffer);
+  Result<std::optional<Frame>> frame = reader.next();
+  cr_assert(frame.ok() && frame->has_value());
+  cr_assert(buffer.block()->is_shared(), "there is more in it");
+  Result<std::optional<Frame>> next = reader.next();
+  cr_assert(next.ok() && !next->has_value());
+  cr_assert(!buffer.block()->is_shared());
+  cr_assert_eq((*frame)->payload.size(), 9000);
+}
+
 Test(frame, refuses_a_compressed_message) {
   FrameReader reader(100);
   std::vector<std::string> messages;
