@@ -57,11 +57,14 @@ EV_WRITABLE: int
 EV_DRAINED: int
 EV_WAKE: int
 END: int
+COMPRESS: int
 WANT_HEADERS: int
 WAIT_FOR_READY: int
 IDEMPOTENT: int
 JSON: int
 PROTO: int
+GZIP: int
+ZSTD: int
 QUEUE_INLINE: int
 
 # certificate, key, authorities, server_name
@@ -94,6 +97,7 @@ class Server:
         max_idle_ms: int = 0,
         max_age_ms: int = 0,
         max_age_grace_ms: int = 0,
+        compression: int = 0,
     ) -> None: ...
     def method(self, path: str, shape: int, tag: int) -> None: ...
     def listen(self, address: Optional[str], announce: Optional[str], tls: Optional[Tls] = None) -> None: ...

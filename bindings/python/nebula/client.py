@@ -72,6 +72,7 @@ class Channel:
         max_idle: float = 0,
         mode: Optional[str] = None,
         tls: Optional[TLS] = None,
+        compression: Optional[str] = None,
     ) -> None:
         """See nebula.connect, which is the way to make one."""
         self._serial = next(_serials)
@@ -85,6 +86,7 @@ class Channel:
         }
         self._tls = tls
         self._mode = _checked_mode(mode)
+        self._compression = codec.compression_flag(compression)
         self._closed = False
 
     @property
@@ -114,6 +116,7 @@ class Channel:
         wait_for_ready: bool = False,
         idempotent: bool = False,
         mode: Optional[str] = None,
+        compression: Optional[str] = None,
     ) -> Any:
         """Calls "/service/method" and returns the answer; where an event loop runs, a coroutine of it.
 
@@ -127,10 +130,13 @@ class Channel:
         metadata: a dict or pairs.
         wait_for_ready: wait for an instance, rather than fail with UNAVAILABLE when there is none.
         idempotent: being executed twice does no harm.
+        compression: of the requests: "gzip", which every gRPC server knows, "zstd", which Nebula's do, "identity" for
+        none; None is the channel's. A request that would not get smaller goes as it is. Do not compress what has a
+        secret beside words that a stranger may choose: its size would tell.
 
         Raises nebula.Error when the call fails, INTERNAL when its answer is malformed.
         """
-        request = self._request(path, message, response, timeout, metadata, wait_for_ready, idempotent)
+        request = self._request(path, message, response, timeout, metadata, wait_for_ready, idempotent, compression)
         return self._run_aio(request, _value) if self._is_aio(mode) else self._run_sync(request, _value)
 
     def stream(
@@ -144,13 +150,14 @@ class Channel:
         wait_for_ready: bool = False,
         idempotent: bool = False,
         mode: Optional[str] = None,
+        compression: Optional[str] = None,
     ) -> Any:
         """Calls a method that answers with many messages: returns a nebula.Stream to iterate over, and where an event
         loop runs a nebula.AsyncStream. Arguments as for `call`; timeout is for the whole of it.
 
         >>> async for price in channel.stream("/shop/prices", {"item": "tea"}):
         """
-        request = self._request(path, message, response, timeout, metadata, wait_for_ready, idempotent)
+        request = self._request(path, message, response, timeout, metadata, wait_for_ready, idempotent, compression)
         shape = _nebula.BIDI if request.data is None else _nebula.SERVER_STREAM
         return self._open(request._replace(shape=shape), mode)
 
@@ -163,6 +170,7 @@ class Channel:
         metadata: Optional[MetadataLike] = None,
         wait_for_ready: bool = False,
         mode: Optional[str] = None,
+        compression: Optional[str] = None,
     ) -> Any:
         """The same with nothing sent yet: messages are sent and received in any order, until both sides have ended.
 
@@ -170,7 +178,7 @@ class Channel:
         ...     await chat.send("hello")
         ...     print(await chat.receive())
         """
-        request = self._request(path, iter(()), response, timeout, metadata, wait_for_ready, False)
+        request = self._request(path, iter(()), response, timeout, metadata, wait_for_ready, False, compression)
         return self._open(request._replace(shape=_nebula.BIDI, messages=None), mode)
 
     def exchange(
@@ -184,9 +192,10 @@ class Channel:
         wait_for_ready: bool = False,
         idempotent: bool = False,
         mode: Optional[str] = None,
+        compression: Optional[str] = None,
     ) -> Any:
         """The same as `call`, but returns a nebula.Reply: the answer with its metadata."""
-        request = self._request(path, message, response, timeout, metadata, wait_for_ready, idempotent)
+        request = self._request(path, message, response, timeout, metadata, wait_for_ready, idempotent, compression)
         request = request._replace(flags=request.flags | _nebula.WANT_HEADERS)
         return self._run_aio(request, _reply) if self._is_aio(mode) else self._run_sync(request, _reply)
 
@@ -242,8 +251,11 @@ class Channel:
         metadata: Optional[MetadataLike],
         wait_for_ready: bool,
         idempotent: bool,
+        compression: Optional[str],
     ) -> _Request:
         flags = (_nebula.WAIT_FOR_READY if wait_for_ready else 0) | (_nebula.IDEMPOTENT if idempotent else 0)
+        flags |= self._compression if compression is None else codec.compression_flag(compression)
+        flags |= _nebula.COMPRESS
         timeout_us, block = deadline.microseconds(timeout), pack(metadata)
         if is_iterator(message):
             chosen = codec.codec_of(response)
@@ -408,6 +420,7 @@ def connect(
     max_idle: float = 0,
     mode: Optional[str] = None,
     tls: Optional[TLS] = None,
+    compression: Optional[str] = None,
 ) -> Channel:
     """A channel to an address or a name: tcp://host:port, tls://host:port, unix:/path, nebula://name, or nebula: for
     all names.
@@ -417,8 +430,9 @@ def connect(
     connection is lost if nothing comes within so many seconds after, 0 is 20 s. keepalive_always: pings without calls,
     too. max_idle: seconds without a call after which connections are closed until the next, 0 is 30 minutes.
     mode: "sync" or "aio", None finds out. tls: for tls:// addresses, which are verified without it too, by the system's
-    authorities; given with a name, the instances are called at their tls:// addresses alone. Raises TypeError,
-    ValueError or nebula.EngineError if an argument is malformed or a file of `tls` cannot be used.
+    authorities; given with a name, the instances are called at their tls:// addresses alone. compression: of requests,
+    "gzip" or "zstd", unless a call says otherwise; answers need nothing said. Raises TypeError, ValueError or
+    nebula.EngineError if an argument is malformed or a file of `tls` cannot be used.
     """
     channel = Channel(
         target,
@@ -429,6 +443,7 @@ def connect(
         max_idle=max_idle,
         mode=mode,
         tls=tls,
+        compression=compression,
     )
     # The engine is the judge of targets; asking it needs a port, and this thread's will be needed anyway.
     try:

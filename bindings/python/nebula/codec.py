@@ -54,6 +54,16 @@ _decode = json.JSONDecoder(parse_constant=_reject).decode
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_plain).encode
 
 
+_COMPRESSIONS = {None: 0, "identity": 0, "gzip": _nebula.GZIP, "zstd": _nebula.ZSTD}
+
+
+def compression_flag(name: Optional[str]) -> int:
+    """What the engine calls it; 0 is none. Raises ValueError for one that it does not know."""
+    if name not in _COMPRESSIONS:
+        raise ValueError(f'compression is "gzip", "zstd", "identity" or None, not {name!r}')
+    return _COMPRESSIONS[name]
+
+
 def codec_name(flags: int, metadata: bytes) -> Optional[str]:
     """The codec that a message was sent with: "json", "proto", another one's name, None for the method's own."""
     if flags & _nebula.JSON:

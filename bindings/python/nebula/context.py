@@ -30,6 +30,7 @@ class Context:
         "_has_headers",
         "_peer",
         "_path",
+        "compress",
         "__weakref__",
     )
 
@@ -45,6 +46,8 @@ class Context:
         self._trailers: Optional[bytes] = None
         self._has_headers = False
         self._peer: Optional[str] = None
+        self.compress = True
+        """Whether the answers from here on are compressed, where the server has a compression. A handler sets it."""
 
     @property
     def method(self) -> str:

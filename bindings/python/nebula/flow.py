@@ -116,10 +116,10 @@ class LoopFlow(Flow):
         await self.wait(self.has_news)
         return self.take()
 
-    async def send(self, data: bytes) -> bool:
-        """Sends a message, then waits for room. False: the call is over."""
+    async def send(self, data: bytes, compress: bool = True) -> bool:
+        """Sends a message, then waits for room. False: the call is over. compress: if the call has a compression."""
         has_room = self.room()
-        result = self.submit(data)
+        result = self.submit(data, _nebula.COMPRESS if compress else 0)
         self._sent_in_a_row += 1
         if result == _nebula.FULL:
             await self.wait(has_room)
@@ -178,10 +178,10 @@ class ThreadFlow(Flow):
         self.wait(self.has_news)
         return self.take()
 
-    def send(self, data: bytes) -> bool:
-        """Sends a message, then waits for room. False: the call is over."""
+    def send(self, data: bytes, compress: bool = True) -> bool:
+        """Sends a message, then waits for room. False: the call is over. compress: if the call has a compression."""
         has_room = self.room()
-        result = self.submit(data)
+        result = self.submit(data, _nebula.COMPRESS if compress else 0)
         self.flush()
         if result == _nebula.FULL:
             self.wait(has_room)

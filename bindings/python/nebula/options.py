@@ -27,6 +27,7 @@ class ServeOptions(TypedDict, total=False):
     max_age_grace: float
     drain_timeout: float
     tls: Optional[TLS]
+    compression: Optional[str]
 
 
 def milliseconds(name: str, seconds: Any) -> int:

@@ -300,7 +300,7 @@ class Server:
         assert isinstance(flow, LoopFlow)
         try:
             async for value in answers:
-                if not await flow.send(method.reply(encoding, value)):
+                if not await flow.send(method.reply(encoding, value), context.compress):
                     return
         finally:
             if hasattr(answers, "aclose"):
@@ -325,7 +325,7 @@ class Server:
         assert isinstance(flow, ThreadFlow)
         try:
             for value in answers:
-                if not flow.send(method.reply(encoding, value)):
+                if not flow.send(method.reply(encoding, value), context.compress):
                     return
         finally:
             if hasattr(answers, "close"):
@@ -342,7 +342,8 @@ class Server:
         has_trailers = context._trailers is not None
         result = _nebula.OK
         if data is not None or not has_trailers:
-            result = _nebula.call_send(context._call, data, 0 if has_trailers else _nebula.END)
+            flags = (0 if has_trailers else _nebula.END) | (_nebula.COMPRESS if context.compress else 0)
+            result = _nebula.call_send(context._call, data, flags)
         if has_trailers and result == _nebula.OK:
             result = _nebula.call_finish(context._call, _nebula.OK, None, context._trailers)
         if result not in (_nebula.OK, _nebula.E_STALE):
@@ -389,6 +390,7 @@ def serve(
     max_age_grace: float = 0,
     drain_timeout: float = 10.0,
     tls: Optional[TLS] = None,
+    compression: Optional[str] = None,
 ) -> Server:
     """Services on the running event loop, for `async with`; leaving the block drains.
 
@@ -402,6 +404,8 @@ def serve(
     4 MiB. max_streams: calls of one connection at a time, 0 is 1,000; clients keep more waiting. max_connections:
     beyond, the oldest idle one is closed; 0 is by the process's limit of descriptors. drain_timeout: seconds that
     running calls get at the end. tls: certificate and key of the tls:// addresses.
+    compression: of answers, "gzip" or "zstd", as far as the caller accepts one and the handler does not say otherwise
+    (Context.compress); None: none. Compressed requests need nothing said.
 
     The life of a connection, in seconds. keepalive: after so long a silence a client is pinged, 0 is two hours;
     keepalive_timeout: and left if nothing comes within so long after, 0 is 20 s. min_ping: clients' own pings must be
@@ -430,6 +434,7 @@ def serve(
         "max_idle_ms": milliseconds("max_idle", max_idle),
         "max_age_ms": milliseconds("max_age", max_age),
         "max_age_grace_ms": milliseconds("max_age_grace", max_age_grace),
+        "compression": codec.compression_flag(compression),
     }
     return Server(served, addresses or [None], names, workers, options, drain_timeout, tls)
 

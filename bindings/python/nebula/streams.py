@@ -106,11 +106,12 @@ class AsyncStream(_Caller):
             feeding = asyncio.ensure_future(_feed_async(self._flow, codec, messages, self._failure))
             self._pending.done = functools.partial(_end_feeding, self._flow, feeding)
 
-    async def send(self, message: Any) -> None:
+    async def send(self, message: Any, *, compress: bool = True) -> None:
         """Sends a message; waits while the server does not read. Raises nebula.Error if the call failed, EOFError if
-        the server has ended it, RuntimeError after done_sending.
+        the server has ended it, RuntimeError after done_sending. compress: False leaves this message as it is where
+        the call compresses.
         """
-        if not await self._flow.send(self._codec.encode(message)):
+        if not await self._flow.send(self._codec.encode(message), compress):
             await self._flow.wait(lambda: self._pending.ended)
             self._decoded(None)
 
@@ -179,11 +180,12 @@ class Stream(_Caller):
             arguments = (_feed, self._flow, codec, messages, self._failure)
             threading.Thread(target=run, args=arguments, name=f"nebula {self._label}", daemon=True).start()
 
-    def send(self, message: Any) -> None:
+    def send(self, message: Any, *, compress: bool = True) -> None:
         """Sends a message; waits while the server does not read. Raises nebula.Error if the call failed, EOFError if
-        the server has ended it, RuntimeError after done_sending.
+        the server has ended it, RuntimeError after done_sending. compress: False leaves this message as it is where
+        the call compresses.
         """
-        if not self._flow.send(self._codec.encode(message)):
+        if not self._flow.send(self._codec.encode(message), compress):
             self._flow.wait(lambda: self._pending.ended)
             self._decoded(None)
 

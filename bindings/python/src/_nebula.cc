@@ -136,7 +136,7 @@ struct Server {
 
   Server(const Engine& engine, uint32_t max_message, uint32_t max_streams, uint32_t max_connections,
          uint32_t keepalive_ms, uint32_t keepalive_timeout_ms, uint32_t min_ping_ms, uint32_t max_idle_ms,
-         uint32_t max_age_ms, uint32_t max_age_grace_ms) {
+         uint32_t max_age_ms, uint32_t max_age_grace_ms, uint32_t compression) {
     nebula_server_options options{};
     options.size = sizeof options;
     options.max_message = max_message;
@@ -148,6 +148,7 @@ struct Server {
     options.max_idle_ms = max_idle_ms;
     options.max_age_ms = max_age_ms;
     options.max_age_grace_ms = max_age_grace_ms;
+    options.compression = compression;
     nebula_error error{};
     nebula_server* raw = nebula_server_new(engine.get().get(), &options, &error);
     if (!raw) raise(error);
@@ -435,8 +436,8 @@ void add_constants(py::module_& module) {
       CONSTANT(FAULT_OVERLOAD);
   CONSTANT(EV_CALL), CONSTANT(EV_HEADERS), CONSTANT(EV_MESSAGE), CONSTANT(EV_END), CONSTANT(EV_FINISHED),
       CONSTANT(EV_CANCELLED), CONSTANT(EV_WRITABLE), CONSTANT(EV_DRAINED), CONSTANT(EV_WAKE);
-  CONSTANT(END), CONSTANT(WANT_HEADERS), CONSTANT(WAIT_FOR_READY), CONSTANT(IDEMPOTENT), CONSTANT(JSON),
-      CONSTANT(PROTO);
+  CONSTANT(END), CONSTANT(COMPRESS), CONSTANT(WANT_HEADERS), CONSTANT(WAIT_FOR_READY), CONSTANT(IDEMPOTENT),
+      CONSTANT(JSON), CONSTANT(PROTO), CONSTANT(GZIP), CONSTANT(ZSTD);
   CONSTANT(QUEUE_INLINE);
 #undef CONSTANT
 }
@@ -461,11 +462,11 @@ PYBIND11_MODULE(_nebula, module) {
       .def("close", &Queue::close);
   py::class_<Server>(module, "Server")
       .def(py::init<const Engine&, uint32_t, uint32_t, uint32_t, uint32_t, uint32_t, uint32_t, uint32_t, uint32_t,
-                    uint32_t>(),
+                    uint32_t, uint32_t>(),
            py::arg("engine"), py::arg("max_message") = 0, py::kw_only(), py::arg("max_streams") = 0,
            py::arg("max_connections") = 0, py::arg("keepalive_ms") = 0, py::arg("keepalive_timeout_ms") = 0,
            py::arg("min_ping_ms") = 0, py::arg("max_idle_ms") = 0, py::arg("max_age_ms") = 0,
-           py::arg("max_age_grace_ms") = 0)
+           py::arg("max_age_grace_ms") = 0, py::arg("compression") = 0)
       .def("method", &Server::method)
       .def("listen", &Server::listen, py::arg("address"), py::arg("announce"), py::arg("tls") = py::none())
       .def("start", &Server::start)
