@@ -184,9 +184,8 @@ def test_health(channel):
     assert caught.value.code() == grpc.StatusCode.NOT_FOUND
 
 
-@pytest.mark.parametrize("compression", [grpc.Compression.Gzip, grpc.Compression.Deflate])
-def test_a_compressed_request_is_unimplemented_and_says_what_is_accepted(address, stubs, echo, compression):
-    with grpc.insecure_channel(address, compression=compression) as channel:
+def test_a_request_of_another_compression_is_unimplemented_and_says_what_is_accepted(address, stubs, echo):
+    with grpc.insecure_channel(address, compression=grpc.Compression.Deflate) as channel:
         with pytest.raises(grpc.RpcError) as caught:
             stubs.EchoStub(channel).Say(echo.EchoRequest(text="a" * 10_000), timeout=5)
         assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import http.client
 import os
 import socket
@@ -203,9 +204,17 @@ def test_another_http_method_is_refused_and_the_connection_lives_on(client):
     assert call(client, headers(), framed(b"{}"))[0]["grpc-status"] == "0"
 
 
-def test_a_compressed_message_is_unimplemented_and_the_answer_says_what_is_accepted(client):
-    fields, _, _ = call(client, headers(grpc_encoding="gzip"), framed(b"\x1f\x8b", flag=1))
-    assert fields["grpc-status"] == "12" and fields["grpc-accept-encoding"] == "identity"
+def test_an_unknown_compression_is_unimplemented_and_the_answer_says_what_is_accepted(client):
+    fields, _, _ = call(client, headers(grpc_encoding="snappy"), framed(b"\x1f\x8b", flag=1))
+    assert fields["grpc-status"] == "12" and fields["grpc-accept-encoding"] == "identity,gzip,zstd"
+    assert call(client, headers(), framed(b"{}"))[0]["grpc-status"] == "0"
+
+
+def test_a_gzipped_message_is_taken_and_a_broken_one_fails_its_call_alone(client):
+    fields, _, _ = call(client, headers(grpc_encoding="gzip"), framed(gzip.compress(b"{}"), flag=1))
+    assert fields["grpc-status"] == "0"
+    fields, _, _ = call(client, headers(grpc_encoding="gzip"), framed(gzip.compress(b"{}")[:-9], flag=1))
+    assert fields["grpc-status"] == "13"
     assert call(client, headers(), framed(b"{}"))[0]["grpc-status"] == "0"
 
 
