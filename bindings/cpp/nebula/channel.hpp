@@ -29,6 +29,8 @@ class CallOptions {
   }
   CallOptions& wait_for_ready() { return flag(NEBULA_WAIT_FOR_READY); }  // wait for an instance instead of failing fast
   CallOptions& idempotent() { return flag(NEBULA_IDEMPOTENT); }
+  CallOptions& gzip() { return flag(NEBULA_GZIP); }    // the compression of the requests, in place of the channel's
+  CallOptions& zstd() { return flag(NEBULA_ZSTD); }
   CallOptions& json() { return flag(NEBULA_JSON); }    // content-type application/grpc+json
   CallOptions& proto() { return flag(NEBULA_PROTO); }  // and +proto; neither: the method's own codec
 
@@ -269,7 +271,8 @@ class BidiStream : public Call, public Stream<Out, In> {
 // unix:/path, mem:name. From any thread. Calls that are open when it goes end with CANCELLED.
 class Channel {
  public:
-  // options: of the ABI; their size is set for you. Throws Error where the target is none.
+  // options: of the ABI; their size is set for you. compression is that of all requests, but for those that are written
+  // without. Throws Error where the target is none.
   explicit Channel(const std::string& target = "nebula:", const Engine& engine = Engine::common(),
                    nebula_channel_options options = {})
       : loop_(engine.loop_) {
@@ -333,7 +336,7 @@ class Channel {
     if (method == 0)
       throw Error(NEBULA_INVALID_ARGUMENT, "\"" + path + "\" is no path of a method: \"/service/method\"", {},
                   Fate::unsent, Fault::caller);
-    uint32_t flags = options.flags_ | NEBULA_WANT_HEADERS | (message ? NEBULA_END : 0);
+    uint32_t flags = options.flags_ | NEBULA_WANT_HEADERS | NEBULA_COMPRESS | (message ? NEBULA_END : 0);
     detail::ClientCall::Start start{method, timeout_us(options), options.metadata_, message, flags};
     return detail::ClientCall::start(*loop_, start, std::move(on_finished));
   }

@@ -25,6 +25,11 @@ class ServerCall final : public Pipe {
   Clock::time_point deadline() const { return deadline_; }
   Metadata& trailers() { return trailers_; }
 
+  void compress(bool on) {
+    std::lock_guard<std::mutex> hold(lock_);
+    compress_ = on ? NEBULA_COMPRESS : 0;
+  }
+
   // A single request is there from the beginning.
   std::string take_request() {
     std::lock_guard<std::mutex> hold(lock_);
@@ -49,9 +54,9 @@ class ServerCall final : public Pipe {
     std::lock_guard<std::mutex> hold(lock_);
     if (is_over_) return;
     if (trailers_.empty()) {
-      check_sent(send(message, NEBULA_END));
+      check_sent(send(message, NEBULA_END | compress_));
     } else {
-      check_sent(send(message, 0));
+      check_sent(send(message, compress_));
       finish_with(NEBULA_OK, nullptr, trailers_);
     }
     end();
@@ -115,6 +120,7 @@ class ServerCall final : public Pipe {
   const uint32_t flags_;
   Clock::time_point deadline_ = Clock::time_point::max();
   Metadata trailers_;
+  uint32_t compress_ = NEBULA_COMPRESS;  // the flag of a single response
 };
 
 }  // namespace detail
@@ -135,6 +141,8 @@ class Context {
 
   // Metadata before the response; once. A method that streams responses sends it at once.
   void send_headers(const Metadata& metadata) { call_.send_headers(metadata); }
+  // Whether a single response is compressed, where the server has a compression; those of a stream: Writer::write.
+  void compress(bool on) { call_.compress(on); }
   void add_trailer(std::string name, std::string value) { call_.trailers().add(std::move(name), std::move(value)); }
 
  private:

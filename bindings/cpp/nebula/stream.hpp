@@ -20,12 +20,12 @@ class Pipe {
   virtual ~Pipe() = default;
 
   // Waits while the peer is slow. False: the call has ended well, and nobody wants more. Throws how it ended otherwise.
-  bool write(std::string_view bytes) {
+  bool write(std::string_view bytes, bool compress) {
     Loop::check_may_block();
     std::unique_lock<std::mutex> hold(lock_);
     changed_.wait(hold, [this] { return !is_full_ || is_over_; });
     if (!is_over_) {
-      int32_t result = send(bytes, 0);
+      int32_t result = send(bytes, compress ? NEBULA_COMPRESS : 0);
       is_full_ = result == NEBULA_FULL;  // WRITABLE takes the lock, so it cannot have come before this
       if (result >= 0) return true;
       if (result != NEBULA_E_STALE) check(result);
@@ -140,7 +140,8 @@ class Writer {
   explicit Writer(detail::Pipe& pipe) : out_(&pipe) {}
 
   // Waits while the peer is slow. False: the call has ended well, and nobody wants more. Throws Error if it has failed.
-  bool write(const T& message) { return out_->write(detail::encode(message)); }
+  // compress: false leaves this message as it is where the call has a compression.
+  bool write(const T& message, bool compress = true) { return out_->write(detail::encode(message), compress); }
 
  private:
   detail::Pipe* out_;
