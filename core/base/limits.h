@@ -21,6 +21,8 @@ inline constexpr int64_t inflated_bytes_a_turn = 1 << 20;
 
 // Decoded header list of one call, advertised as SETTINGS_MAX_HEADER_LIST_SIZE: gRPC's C-core has the same hard limit.
 inline constexpr size_t metadata_bytes_max = 16u << 10;
+// Over this, which is where some peers of gRPC begin to refuse, the log says so: once for a connection.
+inline constexpr size_t metadata_bytes_soft = 8u << 10;
 // One-byte HPACK references make fields cheap to send and dear to keep, so their number is bound too.
 inline constexpr size_t metadata_fields_max = 128;
 // A head so far over the limit is an attack on the decoder (CVE-2016-6581, CVE-2026-49975): the connection is closed.

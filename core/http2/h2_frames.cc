@@ -134,6 +134,8 @@ struct H2Callbacks {
     H2Stream* stream = session.find(id);
     if (stream == nullptr) return;
     Head head = std::exchange(stream->arriving_, Head());
+    bool is_large = session.head_bytes_ > limits::metadata_bytes_soft;
+    if (is_large && !std::exchange(session.had_large_head_, true)) session.up_.on_large_head(session.head_bytes_);
     if (session.arriving_.get() == stream) {
       StreamEvents& events = session.up_.on_stream(std::move(session.arriving_));
       if (session.find(id) == nullptr) return;  // it is not wanted

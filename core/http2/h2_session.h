@@ -181,6 +181,7 @@ class H2Session final : public Session, private ConnEvents {
   std::unique_ptr<Timer> linger_timer_;  // server: all is said, the client is to close
   bool has_settings_ = false;
   bool pinged_too_often_ = false;
+  bool had_large_head_ = false;
   bool shut_ = false;                    // GOAWAY is the last that leaves, and nothing is read any more
   bool flush_due_ = false;
   bool was_full_ = false;                // open() has said resource_exhausted

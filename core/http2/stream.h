@@ -85,6 +85,7 @@ struct SessionEvents {
   virtual StreamEvents& on_stream(std::unique_ptr<Stream> stream) = 0;  // server: the peer opened one
   virtual void on_settings() = 0;               // the peer's first SETTINGS came: it speaks HTTP/2
   virtual void on_room() = 0;                   // client: one may be opened, after open() had said resource_exhausted
+  virtual void on_large_head(size_t bytes) = 0; // the first from the peer over limits::metadata_bytes_soft
   virtual void on_draining() = 0;               // GOAWAY came: open nothing more here
   virtual void on_closed(Status why) = 0;       // the last event, after on_closed of every stream
 

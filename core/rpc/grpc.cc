@@ -228,6 +228,11 @@ std::optional<Status> find_status(const Metadata& trailers) {
   return Status(static_cast<Code>(number), std::move(message));
 }
 
+void warn_of_metadata(const Log& log, const Peer& peer, size_t bytes) {
+  NEBULA_LOG(log, warn, peer.address + " has sent metadata of " + std::to_string(bytes) + " bytes; over " +
+                            std::to_string(limits::metadata_bytes_soft) + " many gRPC peers refuse it");
+}
+
 Status status_of_http(std::string_view http_status) {
   std::string text = "the peer answered with HTTP status " + std::string(http_status) + " and no grpc-status";
   static constexpr std::pair<std::string_view, Code> codes[] = {

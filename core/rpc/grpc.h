@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/log.h"
 #include "base/time.h"
 #include "rpc/call.h"
 
@@ -35,6 +36,9 @@ Result<Metadata> from_wire(const Metadata& wire);
 // grpc-status and grpc-message, which is cut at limits::status_message_bytes_max.
 void add_status(const Status& status, Metadata* trailers);
 std::optional<Status> find_status(const Metadata& trailers);
+
+// Logs that a peer has sent a header list over limits::metadata_bytes_soft.
+void warn_of_metadata(const Log& log, const Peer& peer, size_t bytes);
 
 // What an answer without grpc-status means (http-grpc-status-mapping.md).
 Status status_of_http(std::string_view http_status);

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/random.h"
+#include "rpc/grpc.h"
 #include "rpc/server_call.h"
 
 namespace nebula {
@@ -63,6 +64,7 @@ class Server::Connection final : public SessionEvents {
   }
   void on_settings() override { preface_timer_.reset(); }
   void on_room() override {}
+  void on_large_head(size_t bytes) override { grpc::warn_of_metadata(server_.log_, peer_, bytes); }
   void on_draining() override {}
   void on_closed(Status why) override {
     if (!why.ok()) NEBULA_LOG(server_.log_, debug, why.text());

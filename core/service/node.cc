@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "base/random.h"
+#include "rpc/grpc.h"
 #include "transport/network.h"
 
 namespace nebula {
@@ -33,6 +34,7 @@ class Node::Link final : public SessionEvents {
     node_.is_full_ = false;
     node_.update_usable();
   }
+  void on_large_head(size_t bytes) override { grpc::warn_of_metadata(node_.env_.log, session_->peer(), bytes); }
   void on_draining() override { node_.on_link_draining(this); }
   void on_closed(Status why) override { node_.on_link_closed(this, why); }
 

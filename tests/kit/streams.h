@@ -130,6 +130,7 @@ class SessionEnd final : public SessionEvents {
     rooms++;
     if (then_room) then_room();
   }
+  void on_large_head(size_t bytes) override { large_heads.push_back(bytes); }
   void on_draining() override { drainings++; }
   void on_closed(Status why) override {
     closes++;
@@ -145,6 +146,7 @@ class SessionEnd final : public SessionEvents {
   Tap tap;  // what this end has written
   std::vector<std::unique_ptr<StreamEnd>> streams;
   int settings = 0, rooms = 0, drainings = 0, closes = 0;
+  std::vector<size_t> large_heads;
   std::optional<Status> closed;
   Fn<void(StreamEnd&)> then_stream;
   Fn<void()> then_room, then_closed;

@@ -785,6 +785,22 @@ Test(h2_session, takes_a_head_of_exactly_the_limits) {
   cr_assert(!wire.server.streams.at(0)->heads.at(0).too_large);
 }
 
+Test(h2_session, tells_once_of_a_head_over_the_soft_limit) {
+  Wire wire;
+  for (size_t padding : {limits::metadata_bytes_soft / 2, limits::metadata_bytes_soft, limits::metadata_bytes_soft}) {
+    Metadata head = request_head();
+    head.add("x-padding", std::string(padding, 'a'));
+    size_t bytes = head.list_size();
+    std::unique_ptr<StreamEnd> call = wire.client.open();
+    call->stream->headers(std::move(head), true);
+    wire.settle();
+    cr_assert_eq(wire.server.large_heads.size(), padding < limits::metadata_bytes_soft ? 0 : 1);
+    if (!wire.server.large_heads.empty()) cr_assert_eq(wire.server.large_heads[0], bytes);
+    cr_assert(!wire.server.streams.back()->heads.at(0).too_large, "it is taken all the same");
+  }
+  cr_assert_eq(wire.client.large_heads.size(), 0);
+}
+
 Test(h2_session, marks_trailers_that_are_too_large) {
   Wire wire;
   std::unique_ptr<StreamEnd> call = request(wire.client);

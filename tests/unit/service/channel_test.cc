@@ -2,6 +2,7 @@
 #include "service/channel.h"
 
 #include <criterion/criterion.h>
+#include <criterion/redirect.h>
 
 #include <map>
 #include <string>
@@ -704,6 +705,29 @@ Test(channel, refuses_a_path_whose_first_part_is_no_name) {
   cr_assert(service_of_path("/shop.v1.Cart/Add") == "shop.v1.Cart");
   cr_assert(service_of_path("shop.v1.Cart/Add") == "shop.v1.Cart");
   cr_assert(service_of_path("hello") == "hello");
+}
+
+// ---- metadata
+
+Test(channel, logs_metadata_over_the_soft_limit_once_on_each_side, .init = cr_redirect_stderr) {
+  {
+    Cluster cluster;
+    std::unique_ptr<Instance> hello = cluster.serve("hello", "a");
+    std::unique_ptr<Channel> channel = cluster.channel("hello");
+    for (int i = 0; i < 3; i++) {
+      Call call;
+      call.metadata.add("x-padding", std::string(limits::metadata_bytes_soft, 'a'));
+      cr_assert(cluster.run(*channel, call) == "OK", "%s", call.end().c_str());  // echoed
+    }
+  }
+  fflush(stderr);
+  std::string lines(64 << 10, '\0');
+  size_t size = fread(lines.data(), 1, lines.size(), cr_get_redirected_stderr());
+  lines.resize(size);
+  size_t count = 0;
+  for (size_t at = 0; (at = lines.find("over 8192 many gRPC peers refuse it", at)) != std::string::npos; at++) count++;
+  cr_assert_eq(count, 2, "%s", lines.c_str());
+  cr_assert(lines.starts_with("nebula: warn: mem:"), "%s", lines.c_str());
 }
 
 // ---- transparent retry (gRFC A6)
