@@ -6,6 +6,8 @@
 //   delay_max_us  each piece comes later by a random time up to this
 //   split         pieces have a random size from 1 to so many bytes
 //   cut_after     the connection is reset at a random byte up to this one, both directions counted together
+//   silent_after  at a random byte up to this one the connection is half-open: what comes after, in one direction or
+//                 both, is lost, and so is the end of the connection
 //   stall         one piece in eight, and so all that follow it, waits so many microseconds more
 //
 // Time comes from the loop and chance from a seed, so on a SimLoop a run can be repeated exactly.
@@ -24,7 +26,8 @@ namespace nebula {
 
 namespace {
 
-constexpr std::string_view usage = "fault:?inner=url&seed=&delay_us=&delay_max_us=&split=&cut_after=&stall=";
+constexpr std::string_view usage =
+    "fault:?inner=url&seed=&delay_us=&delay_max_us=&split=&cut_after=&silent_after=&stall=";
 
 // Of pieces that wait for their time towards us; beyond, the inner connection is paused.
 constexpr size_t waiting_bytes_max = 256u << 10;
@@ -36,6 +39,7 @@ struct Plan {
   Duration delay, delay_max;
   uint64_t split_max = 0;  // 0: pieces stay as they are
   uint64_t cut_after = 0;  // 0: never
+  uint64_t silent_after = 0;
   Duration stall;
 };
 
@@ -58,6 +62,7 @@ Result<Plan> plan_of(const Url& url) {
   TRY(uint64_t delay_max_us, number(url, "delay_max_us"));
   TRY(plan.split_max, number(url, "split"));
   TRY(plan.cut_after, number(url, "cut_after"));
+  TRY(plan.silent_after, number(url, "silent_after"));
   TRY(uint64_t stall_us, number(url, "stall"));
   plan.delay = us(static_cast<int64_t>(delay_us));
   plan.delay_max = us(static_cast<int64_t>(delay_max_us));
@@ -65,16 +70,56 @@ Result<Plan> plan_of(const Url& url) {
   return plan;
 }
 
+// The connection inside. It may outlive who it was for, when the peer must not hear of that: until the peer goes, which
+// must therefore not be another of these.
+class Inner final : public ConnEvents {
+ public:
+  Inner(Loop& loop, std::unique_ptr<Conn> conn, ConnEvents& up) : loop_(loop), conn_(std::move(conn)), up_(&up) {}
+
+  void start() { conn_->start(*this); }
+  Conn& conn() { return *conn_; }
+  const Conn& conn() const { return *conn_; }
+
+  static void leave_behind(std::unique_ptr<Inner> inner) {
+    if (inner->has_ended_) return;
+    inner->conn_->pause(false);  // so that it hears of the end
+    inner.release()->up_ = nullptr;
+  }
+
+ private:
+  void on_bytes(Bytes data) override {
+    if (up_ != nullptr) up_->on_bytes(std::move(data));
+  }
+  void on_drained() override {
+    if (up_ != nullptr) up_->on_drained();
+  }
+  void on_closed(Status why) override {
+    has_ended_ = true;
+    if (up_ != nullptr) return up_->on_closed(std::move(why));
+    loop_.later([self = std::unique_ptr<Inner>(this)] {});
+  }
+
+  Loop& loop_;
+  std::unique_ptr<Conn> conn_;
+  ConnEvents* up_;
+  bool has_ended_ = false;
+};
+
 class FaultConn final : public Conn, private ConnEvents {
  public:
   FaultConn(Loop& loop, const Plan& plan, uint64_t seed, std::unique_ptr<Conn> inner)
-      : loop_(loop), plan_(plan), random_(seed), inner_(std::move(inner)), peer_(inner_->peer()) {
+      : loop_(loop), plan_(plan), random_(seed), peer_(inner->peer()) {
+    inner_.reset(new Inner(loop, std::move(inner), *this));
     left_ = plan_.cut_after == 0 ? UINT64_MAX : 1 + random_.below(plan_.cut_after);
+    if (plan_.silent_after > 0) until_silence_ = 1 + random_.below(plan_.silent_after);
+  }
+  ~FaultConn() override {
+    if (out_.is_silent && inner_ != nullptr) Inner::leave_behind(std::move(inner_));
   }
 
   void start(ConnEvents& up) override {
     up_ = &up;
-    inner_->start(*this);
+    inner_->start();
   }
 
   void write(Bytes data) override {
@@ -85,7 +130,7 @@ class FaultConn final : public Conn, private ConnEvents {
 
   size_t unsent() const override {
     if (is_closed_) return 0;
-    return inner_->unsent() + (is_long() ? 0 : out_.bytes);
+    return inner_->conn().unsent() + (is_long() ? 0 : out_.bytes);
   }
 
   void pause(bool on) override {
@@ -95,7 +140,7 @@ class FaultConn final : public Conn, private ConnEvents {
     if (!on) arm_in();
   }
 
-  void limit_unacknowledged(Duration time) override { inner_->limit_unacknowledged(time); }
+  void limit_unacknowledged(Duration time) override { inner_->conn().limit_unacknowledged(time); }
 
   const Peer& peer() const override { return peer_; }
 
@@ -111,6 +156,7 @@ class FaultConn final : public Conn, private ConnEvents {
     size_t bytes = 0;
     Time last_due;
     std::unique_ptr<Timer> timer;
+    bool is_silent = false;  // nothing arrives any more
 
     bool has_due(Time now) const { return !pieces.empty() && pieces.front().due <= now; }
     Bytes take() {
@@ -158,7 +204,7 @@ class FaultConn final : public Conn, private ConnEvents {
 
   // Always by a timer, also without a delay: so nothing of ours happens inside a verb or an event of the inner one.
   void arm_in() {
-    if (in_.timer != nullptr || is_paused_ || (in_.pieces.empty() && !has_ended_)) return;
+    if (in_.timer != nullptr || is_paused_ || (in_.pieces.empty() && !has_end())) return;
     Time next = in_.pieces.empty() ? in_.last_due : in_.pieces.front().due;
     in_.timer = loop_.after(next - loop_.now(), [this] {
       in_.timer.reset();
@@ -178,12 +224,13 @@ class FaultConn final : public Conn, private ConnEvents {
     Anchor<FaultConn>::Ref self = anchor_.ref();
     while (!is_paused_ && in_.has_due(loop_.now())) {
       Bytes bytes = in_.take();
+      if (is_lost(in_, bytes)) continue;
       bool is_cut = passes(&bytes);
       if (!bytes.empty()) up_->on_bytes(std::move(bytes));
       if (self.get() == nullptr) return;
       if (is_cut) return cut();
     }
-    if (has_ended_ && !is_paused_ && in_.pieces.empty() && in_.last_due <= loop_.now()) return close(std::move(end_));
+    if (has_end() && !is_paused_ && in_.pieces.empty() && in_.last_due <= loop_.now()) return close(std::move(end_));
     pause_inner();
     arm_in();
   }
@@ -191,8 +238,9 @@ class FaultConn final : public Conn, private ConnEvents {
   void run_out() {
     while (out_.has_due(loop_.now())) {
       Bytes bytes = out_.take();
+      if (is_lost(out_, bytes)) continue;
       bool is_cut = passes(&bytes);
-      if (!has_ended_) inner_->write(std::move(bytes));
+      if (!has_ended_) inner_->conn().write(std::move(bytes));
       if (is_cut) return cut();
     }
     arm_out();
@@ -208,11 +256,25 @@ class FaultConn final : public Conn, private ConnEvents {
     return true;
   }
 
+  // The silence begins with a piece of one direction, and is then of that, or the other, or both.
+  bool is_lost(const Lane& lane, const Bytes& bytes) {
+    if (bytes.size() < until_silence_) {
+      if (plan_.silent_after > 0) until_silence_ -= bytes.size();
+    } else if (!std::exchange(has_gone_silent_, true)) {
+      uint64_t which = random_.below(3);
+      in_.is_silent = which != 0;
+      out_.is_silent = which != 1;
+    }
+    return lane.is_silent;
+  }
+
+  bool has_end() const { return has_ended_ && !in_.is_silent; }  // that may be heard of
+
   void pause_inner() {
     bool wants_pause = is_paused_ || (in_.bytes > waiting_bytes_max && !is_long());
     if (has_ended_ || wants_pause == inner_is_paused_) return;
     inner_is_paused_ = wants_pause;
-    inner_->pause(wants_pause);
+    inner_->conn().pause(wants_pause);
   }
 
   bool is_long() const { return plan_.delay > Duration{}; }
@@ -230,12 +292,14 @@ class FaultConn final : public Conn, private ConnEvents {
   Loop& loop_;
   Plan plan_;
   Random random_;
-  std::unique_ptr<Conn> inner_;  // null once closed
+  std::unique_ptr<Inner> inner_;  // null once closed
   Peer peer_;
   ConnEvents* up_ = nullptr;
   Lane in_, out_;
   uint64_t left_;  // bytes until the cut
   Status end_;     // what the inner connection said last
+  uint64_t until_silence_ = UINT64_MAX;  // bytes
+  bool has_gone_silent_ = false;
   bool has_ended_ = false;
   bool is_paused_ = false;
   bool inner_is_paused_ = false;

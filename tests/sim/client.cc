@@ -73,7 +73,7 @@ Channel& ClientProcess::channel(const std::string& service) {
     Env env = process_.network.env();
     Result<std::unique_ptr<Balancer>> balancer = round_robin_driver().open(Url(), env);
     NEBULA_ASSERT(balancer.ok());
-    ChannelLimits limits{ground_.plan.message_bytes_max};
+    ChannelLimits limits{ground_.plan.message_bytes_max, {.keepalive = ground_.plan.keepalive()}};
     ChannelName name{service, service};
     channel = std::make_unique<Channel>(env, ground_.registry, std::move(name), std::move(*balancer), limits);
   }

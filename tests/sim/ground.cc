@@ -19,6 +19,7 @@ Url with_faults(const Plan& plan, const Url& inner) {
                {"delay_max_us", std::to_string(plan.delay_max.us())},
                {"split", std::to_string(plan.split_max)},
                {"cut_after", std::to_string(plan.cut_after)},
+               {"silent_after", std::to_string(plan.silent_after)},
                {"stall", std::to_string(plan.stall.us())}};
   return url;
 }

@@ -99,6 +99,15 @@ void draw_sizes(Dice& dice, Plan* plan) {
   plan->has_slow_handlers = true;
 }
 
+// Drawn after all else, so that the other plans are as they were.
+void draw_silence(Dice& dice, Plan* plan) {
+  if (!dice.one_in(10)) return;
+  plan->silent_after = static_cast<uint64_t>(dice.scale(200, 100'000));
+  // At one end, for two that nobody owns any more would wait for each other.
+  plan->faults_at_dial = !plan->faults_at_listen || plan->faults_at_dial;
+  plan->faults_at_listen = !plan->faults_at_dial;
+}
+
 }  // namespace
 
 Plan Plan::draw(uint64_t seed) {
@@ -113,6 +122,7 @@ Plan Plan::draw(uint64_t seed) {
   draw_events(dice, &plan);
   draw_calls(dice, &plan);
   draw_sizes(dice, &plan);
+  draw_silence(dice, &plan);
   return plan;
 }
 
@@ -142,6 +152,11 @@ Plan Plan::churn() {
   return plan;
 }
 
+// Found out after an interval and the timeout, which here is as long.
+Keepalive Plan::keepalive() const {
+  return silent_after == 0 ? Keepalive{} : Keepalive{limits::keepalive_interval_min, limits::keepalive_interval_min, true};
+}
+
 std::string Plan::text() const {
   std::string text = std::to_string(clients) + " clients, " + std::to_string(servers) + " servers of " +
                      std::to_string(services) + " names, " + std::to_string(fault_phase.ms()) + " ms; network:";
@@ -150,6 +165,7 @@ std::string Plan::text() const {
   if (stall > Duration{}) text += " stall=" + std::to_string(stall.ms()) + "ms";
   if (split_max > 0) text += " split<=" + std::to_string(split_max);
   if (cut_after > 0) text += " cut<=" + std::to_string(cut_after);
+  if (silent_after > 0) text += " silent<=" + std::to_string(silent_after);
   if (faults_at_dial) text += " (at dial)";
   if (faults_at_listen) text += " (at listen)";
   text += "; events about every " + std::to_string(event_pause.ms()) + " ms:";

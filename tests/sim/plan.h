@@ -9,6 +9,7 @@
 
 #include "base/random.h"
 #include "base/time.h"
+#include "http2/stream.h"
 
 namespace nebula::sim {
 
@@ -29,6 +30,7 @@ struct Plan {
   Duration stall;
   uint64_t split_max = 0;
   uint64_t cut_after = 0;
+  uint64_t silent_after = 0;  // connections become half-open, and both sides ping
   bool faults_at_dial = false;
   bool faults_at_listen = false;
 
@@ -65,10 +67,11 @@ struct Plan {
   bool has_chains = false;       // calls from inside the reply of another one
 
   bool has_network_faults() const { return faults_at_dial || faults_at_listen; }
-  bool cuts() const { return cut_after > 0; }
+  bool cuts() const { return cut_after + silent_after > 0; }
+  Keepalive keepalive() const;
 
-  // By then anything that was sent has arrived, however the network behaves, unless the connection was cut.
-  Duration reach() const { return (delay_max + stall) * 8 + ms(100); }
+  // By then anything that was sent has arrived, however the network behaves, or it is known that it will not.
+  Duration reach() const { return (delay_max + stall) * 8 + ms(100) + keepalive().interval * 3; }
   // So long after a process has come or gone a call may still fail for it.
   Duration settling() const { return reach() + registry_delay * 2; }
 

@@ -44,6 +44,8 @@ ServerProcess::ServerProcess(Ground& ground, std::string service, int instance)
 
 void ServerProcess::listen() {
   ServerLimits limits{ground_.plan.message_bytes_max};
+  if (ground_.plan.silent_after > 0)
+    limits.session = {.keepalive = ground_.plan.keepalive(), .pings = {sec(5), true}};
   server_ = std::make_unique<Server>(ground_.loop, process_.network, ground_.log, router_, limits);
   Url clean;
   clean.scheme = "mem";

@@ -207,3 +207,38 @@ Test(fault, delays_everything_by_the_same_time) {
   world.loop.run_for(us(4999));
   cr_assert_eq(pair.client->received, "back");
 }
+
+Test(fault, goes_silent_in_one_direction_or_both_without_an_end) {
+  int silent[2] = {0, 0};
+  for (uint64_t seed = 1; seed <= 40; seed++) {
+    SimWorld world(seed);
+    Pair pair;
+    connect_badly(world, pair, "&silent_after=1000");
+    auto exchange = [&] {
+      pair.client->write(text(100));
+      pair.server->write(text(100));
+      cr_assert(world.loop.run_until_idle(1000));
+    };
+    for (int i = 0; i < 12; i++) exchange();
+    size_t there = pair.server->received.size(), back = pair.client->received.size();
+    exchange();
+    bool there_is_silent = pair.server->received.size() == there, back_is_silent = pair.client->received.size() == back;
+    cr_assert(there_is_silent || back_is_silent);
+    silent[0] += there_is_silent;
+    silent[1] += back_is_silent;
+    cr_assert(!pair.client->closed && !pair.server->closed);
+    // Nor does the end of one side get there.
+    if (seed % 2 == 0) {
+      pair.server.reset();
+      cr_assert(world.loop.run_until_idle(1000));
+      cr_assert_eq(pair.client->closed.has_value(), !back_is_silent);
+    } else {
+      pair.client.reset();
+      cr_assert(world.loop.run_until_idle(1000));
+      cr_assert_eq(pair.server->closed.has_value(), !there_is_silent);
+      pair.server.reset();
+    }
+    cr_assert(world.loop.run_until_idle(1000));
+  }
+  cr_assert(silent[0] > 10 && silent[0] < 40 && silent[1] > 10 && silent[1] < 40);
+}
