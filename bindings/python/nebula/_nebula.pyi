@@ -127,7 +127,7 @@ class Channel:
 # One event: kind, call, tag, flags, status, data, metadata, value.
 Event = tuple[int, int, int, int, int, Optional[bytes], bytes, int]
 
-def poll(queue: Queue, timeout_ms: int, /) -> list[Event]: ...
+def poll(queue: Queue, timeout_ms: int, events: list[Event], /) -> None: ...
 def call_start(
     queue: Queue,
     method: int,

@@ -28,6 +28,9 @@ log = logging.getLogger("nebula")
 # While the main thread waits it looks up so often (milliseconds): the time that Ctrl-C takes at most.
 SLICE_MS = 50
 
+# A thread that waits for another's turn to end looks up so often (seconds): Ctrl-C may come before the other says so.
+LOOK_UP_S = 1.0
+
 # Polls in a row of one turn of an event loop, before others on the loop get theirs.
 TURNS_MAX = 4
 
@@ -87,6 +90,8 @@ class Port:
         self.drains: dict[int, Callable[[], None]] = {}
         self.links: dict[int, Link] = {}  # by the channel's serial
         self.tags = itertools.count(1)
+        self.is_orphan = False  # of a forked child, whose parent it belongs to
+        self._events: list[Event] = []  # polled and not delivered yet, the next one last
         with _lock:
             _ports.add(self)
 
@@ -119,9 +124,22 @@ class Port:
         pending.done = None
         _nebula.call_cancel(pending.call, _nebula.CANCELLED)
 
-    def deliver(self, events: list[Event]) -> None:
-        """Hands each event to who waits for it. What one of them raises must not cost the others theirs."""
-        for event in events:
+    def turn(self, timeout_ms: int) -> None:
+        """Polls, and hands each event to who waits for it. What one of them raises must not cost the others theirs.
+
+        A finalizer or a signal handler may call in the middle of this: its turn goes on where this one was. What Ctrl-C
+        leaves undelivered is delivered in the next one.
+        """
+        if self._events:
+            self._deliver_all()
+            timeout_ms = 0
+        _nebula.poll(self.queue, timeout_ms, self._events)
+        self._deliver_all()
+
+    def _deliver_all(self) -> None:
+        while self._events:
+            event = self._events[-1]
+            del self._events[-1]
             try:
                 self._deliver(*event)
             except Exception:
@@ -171,8 +189,19 @@ class Port:
             if drained is not None:
                 drained()
 
+    def orphan(self) -> None:
+        """In a forked child: nothing of this is ours any more. Calls that were open fail with NEBULA_E_FORKED."""
+        self.is_orphan = True
+        for pending in self.pending.values():
+            pending.status, pending.ended = _nebula.E_FORKED, True
+            if pending.flow is not None:
+                pending.flow.inbox.clear()
+                pending.flow.at_end = pending.flow.is_over = True
+
     def close(self) -> None:
-        """Frees the queue. Open calls end without a word. Harmless when repeated."""
+        """Frees the queue. Open calls end without a word. Harmless when repeated, or in a forked child."""
+        if self.is_orphan:
+            return
         for link in self.links.values():
             link.native.close()
         self.links.clear()
@@ -192,38 +221,47 @@ class ThreadPort(Port):
     def __init__(self) -> None:
         super().__init__()
         self._changed = threading.Condition()
-        self._in_turn = False
+        self._turner: Optional[int] = None  # the thread that polls
 
     def wait(self, condition: Callable[[], bool]) -> None:
         """Returns when it holds, by what events bring. Other threads run meanwhile; Ctrl-C is heard."""
-        timeout_ms = SLICE_MS if threading.get_ident() == threading.main_thread().ident else -1
-        with self._changed:
-            while not condition():
-                if self._in_turn:
-                    self._changed.wait()
-                else:
-                    self._turn(timeout_ms)
+        is_main = threading.get_ident() == threading.main_thread().ident
+        while not condition():
+            if self._turn(SLICE_MS if is_main else -1):
+                continue
+            with self._changed:
+                if self._turner is not None and not condition():
+                    self._changed.wait(LOOK_UP_S)
 
     def flush(self) -> None:
         """Sends what was submitted, unless a turn is under way, which does."""
-        with self._changed:
-            if not self._in_turn:  # a finalizer may come in the middle of one, and events must stay in order
-                self._turn(0)
+        if self._turner is None and not self.is_orphan:
+            self._turn(0)
 
     def ring(self) -> None:
         """Something has changed: whoever waits looks again."""
         with self._changed:
             self._changed.notify_all()
 
-    def _turn(self, timeout_ms: int) -> None:
-        self._in_turn = True
-        self._changed.release()
+    def orphan(self) -> None:
+        # Whoever held the lock, or was to wake us, is a thread of the parent.
+        self._changed, self._turner = threading.Condition(), None
+        super().orphan()
+
+    def _turn(self, timeout_ms: int) -> bool:
+        """Polls and delivers. False: another thread does."""
+        me, before, mine = threading.get_ident(), None, False
         try:
-            self.deliver(_nebula.poll(self.queue, timeout_ms))
+            with self._changed:
+                if self._turner is None or self._turner == me:  # as in a finalizer, in the middle of a turn
+                    before, self._turner, mine = self._turner, me, True
+            if mine:
+                self.turn(timeout_ms)
         finally:
-            self._changed.acquire()
-            self._in_turn = False
-            self._changed.notify_all()
+            if mine:
+                self._turner = before
+                self.ring()
+        return mine
 
 
 class LoopPort(Port):
@@ -249,23 +287,23 @@ class LoopPort(Port):
 
     def _turn(self) -> None:
         for _ in range(TURNS_MAX):
-            self._dirty = False
+            self._dirty, self._due = False, True
             try:
-                events = _nebula.poll(self.queue, 0)
+                self.turn(0)
             except _nebula.EngineError as error:
                 if error.code == _nebula.E_CLOSED:
                     return  # closed while a turn was still due
                 raise
-            self._due = True
-            self.deliver(events)
-            self._due = False
+            finally:
+                self._due = False
             # Answers given while delivering leave with this very turn, not with the loop's next one.
             if not self._dirty:
                 return
         self.flush_soon()
 
     def close(self) -> None:
-        if not self.loop.is_closed():
+        # A forked child shares the loop's selector with its parent, whose reader it would remove.
+        if not self.is_orphan and not self.loop.is_closed():
             try:
                 self.loop.remove_reader(self.queue.fd())
             except _nebula.EngineError:
@@ -342,6 +380,8 @@ def _configure_logging() -> None:
 def _forget() -> None:
     """In a forked child: engine and ports belong to the parent, so the child begins anew."""
     global _engine, _lock, _threads, _loops, _ports
+    for port in list(_ports):
+        port.orphan()
     _lock = threading.RLock()
     _engine = None
     _threads = threading.local()

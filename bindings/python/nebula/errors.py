@@ -103,3 +103,10 @@ class Error(Exception):
         error = cls(code, message, unpack(trailers))
         error.fate, error.fault = Fate(outcome & 255), Fault(outcome >> 8 & 255)
         return error
+
+
+def engine_error(code: int) -> EngineError:
+    """What the engine refuses with that negative code."""
+    error = EngineError(_nebula.strerror(code))
+    error.code = code
+    return error

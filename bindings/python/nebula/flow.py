@@ -12,6 +12,7 @@ import threading
 from typing import Callable, Optional, Protocol
 
 from nebula import _nebula, engine
+from nebula.errors import engine_error
 
 # Messages taken are reported to the engine in portions of so many bytes or messages. It stops the sender at four times
 # as many.
@@ -76,7 +77,7 @@ class Flow:
         if result == _nebula.E_STATE:
             raise RuntimeError("the stream of messages to send has ended")
         if result < 0 and result != _nebula.E_STALE:
-            raise RuntimeError(_nebula.strerror(result))
+            raise engine_error(result)
         return result
 
     def cancel(self) -> None:

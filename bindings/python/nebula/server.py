@@ -290,8 +290,8 @@ class Server:
             self._finish(context, error)
         except BaseException as error:
             self._fail(context, method, error)
-            if not isinstance(error, (Exception, SystemExit)):
-                raise  # Ctrl-C and the like are meant for the program
+            if isinstance(error, KeyboardInterrupt):
+                raise  # it is meant for the program
         else:
             self._answer(context, method, encoding, value)
 
@@ -355,7 +355,11 @@ class Server:
             log.error("%s: %s", method.label, error)
             return self._finish(context, Error(Code.INTERNAL, f"{method.label}: {error}"))
         log.error("%s failed", method.label, exc_info=error)
-        name, text = type(error).__name__, str(error)
+        name = type(error).__name__
+        try:
+            text = str(error)
+        except Exception:  # the caller is answered all the same
+            text = ""
         self._finish(context, Error(Code.UNKNOWN, f"{name}: {text}" if text else name))
 
     def _finish(self, context: Context, error: Error) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import functools
+import sys
 import threading
 from types import TracebackType
 from typing import Any, Callable, Optional
 
 from nebula import _nebula, engine
 from nebula.codec import Codec, Malformed
-from nebula.errors import Code, Error
+from nebula.errors import Code, Error, engine_error
 from nebula.flow import Flow, LoopFlow, ThreadFlow
 from nebula.metadata import Metadata, unpack
 
@@ -24,8 +25,10 @@ def is_iterator(messages: Any) -> bool:
     return hasattr(messages, "__aiter__") or hasattr(messages, "__next__")
 
 
-def failure_of(ended: engine.Pending) -> Error:
-    """The error of a call that has failed."""
+def failure_of(ended: engine.Pending) -> Exception:
+    """The error of a call that has failed; EngineError where it was the engine that ended it."""
+    if ended.status < 0:
+        return engine_error(ended.status)
     text = (ended.data or b"").decode("utf-8", "replace")
     return Error.of_call(ended.status, text, ended.trailers, ended.outcome)
 
@@ -234,7 +237,8 @@ class Stream(_Caller):
         self.cancel()
 
     def __del__(self) -> None:
-        if hasattr(self, "_pending") and not self._pending.ended:
+        # At the end of the process a thread that holds a lock may be gone, and the engine is closed.
+        if hasattr(self, "_pending") and not self._pending.ended and not sys.is_finalizing():
             try:
                 self.cancel()
             except _nebula.EngineError:

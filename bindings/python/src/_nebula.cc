@@ -324,23 +324,43 @@ int32_t poll_without_gil(std::shared_ptr<nebula_queue>& queue, int32_t timeout_m
   return ready;
 }
 
+// While it lives no finalizer runs here: one that polls, too, would overwrite the events that are being read.
+class NoCollector {
+ public:
+#if PY_VERSION_HEX >= 0x030A0000
+  NoCollector() : was_on_(PyGC_Disable()) {}
+  ~NoCollector() {
+    if (was_on_) PyGC_Enable();
+  }
+  NoCollector(const NoCollector&) = delete;
+
+ private:
+  const int was_on_;
+#else
+  NoCollector() {}
+#endif
+};
+
+// Into a list that is empty, the first event last. Returning them would lose them where a signal handler raises.
 PyObject* poll(PyObject* const* args, Py_ssize_t count) {
-  expect(count, 2);
+  expect(count, 3);
   std::shared_ptr<nebula_queue> queue = py::handle(args[0]).cast<const Queue&>().get();
   int32_t timeout_ms = small_number(args[1]);
+  if (!PyList_CheckExact(args[2]) || PyList_GET_SIZE(args[2]) != 0) {
+    PyErr_SetString(PyExc_TypeError, "the third argument is an empty list");
+    return nullptr;
+  }
   int32_t ready = check(timeout_ms == 0 ? nebula_poll(queue.get(), 0) : poll_without_gil(queue, timeout_ms));
   const nebula_event* events = nebula_queue_events(queue.get());
-  PyObject* list = PyList_New(ready);
-  if (!list) return nullptr;
-  for (int32_t i = 0; i < ready; i++) {
-    PyObject* tuple = tuple_of(events[i]);
-    if (!tuple) {
-      Py_DECREF(list);
-      return nullptr;
-    }
-    PyList_SET_ITEM(list, i, tuple);
+  NoCollector no_collector;
+  while (ready-- > 0) {
+    PyObject* tuple = tuple_of(events[ready]);
+    if (!tuple) return nullptr;
+    int failed = PyList_Append(args[2], tuple);
+    Py_DECREF(tuple);
+    if (failed) return nullptr;
   }
-  return list;
+  return none();
 }
 
 PyObject* call_start(PyObject* const* args, Py_ssize_t count) {

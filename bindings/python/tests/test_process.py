@@ -42,7 +42,7 @@ def test_a_forked_child_has_an_engine_of_its_own(program, url):
                 assert client.say() == "hi"
                 assert nebula.engine.thread_port() is not native
                 try:
-                    nebula._nebula.poll(native.queue, 0)
+                    nebula._nebula.poll(native.queue, 0, [])
                     os._exit(2)
                 except RuntimeError as error:
                     assert "fork" in str(error)
