@@ -24,7 +24,8 @@ export CCACHE_NOHASHDIR := 1
 export CC := $(if $(filter default,$(origin CC)),cc,$(CC))
 export CXX := $(if $(filter default,$(origin CXX)),c++,$(CXX))
 
-.PHONY: help setup demo build test bench bench-peers sim attack interop planted fuzz install clean examples asan tsan clang fuzzers python
+.PHONY: help setup demo build test bench bench-peers sim attack interop planted fuzz install clean examples asan tsan clang fuzzers python \
+  python-asan
 .DELETE_ON_ERROR:
 
 help: ## what can be done here
@@ -105,3 +106,11 @@ $(VENV)/.nebula: $(VENV)/.tools $(NEBULA_PY)
 	@echo "python: bindings/python into $(VENV)"
 	@$(PIP) install --no-build-isolation --no-deps --force-reinstall ./bindings/python
 	@touch $@
+
+# The same under the sanitizers, into a folder for PYTHONPATH; tests/run.py says how it is run.
+python-asan: $(VENV)/.nebula
+	@cmake -S bindings/python -B build/python-asan -G Ninja $(CMAKE_asan) -DPython_EXECUTABLE=$(CURDIR)/$(VENV)/bin/python \
+	  -Dpybind11_DIR=$$($(VENV)/bin/python -m pybind11 --cmakedir)
+	@cmake --build build/python-asan
+	@cmake --install build/python-asan --prefix build/python-asan/site-packages
+	@cp bindings/python/nebula/*.py build/python-asan/site-packages/nebula/
