@@ -140,7 +140,8 @@ typedef struct nebula_tls {
 typedef struct nebula_server_options {
   uint32_t size, max_message;     /* bytes of a request at most; 0: 4 MiB */
   uint32_t max_streams;           /* calls of one connection at a time; 0: 1,000 */
-  uint32_t max_connections;       /* beyond, the oldest idle one is closed; 0: by the process's limit of descriptors */
+  uint32_t max_connections;       /* beyond, the oldest idle one is closed; of several queues each has its share.
+                                     0: by the process's limit of descriptors */
   uint32_t keepalive_ms;          /* pings a client that was silent for so long; 0: 2 h */
   uint32_t keepalive_timeout_ms;  /* closes if nothing comes within so long after; 0: 20 s */
   uint32_t min_ping_ms;           /* apart clients' pings must be, or they are too many; 0: 5 min, 2 h without calls */
@@ -208,8 +209,9 @@ NEBULA_API int32_t        nebula_server_method(nebula_server *server, const char
    and tcp://127.0.0.1:P with P the first free port from a hash of the first announced name on, in 20000-29999.
    Announced is what options say; with address NULL and no names given, every service that has a method. */
 NEBULA_API int32_t        nebula_server_listen(nebula_server *server, const char *address, const nebula_listen_options *options, nebula_error *error);
-/* Binds, listens, announces; returns when every watcher on this host can see it. Calls arrive at queues[0]; count must
-   be 1 in this version. No other thread may be polling the queue at that moment (NEBULA_E_BUSY). */
+/* Binds, listens, announces; returns when every watcher on this host can see it. With several queues each listens at
+   the same addresses, keeps the connections that come to it and gets their calls: one thread polls each. So they spread
+   connections, not the calls of one. */
 NEBULA_API int32_t        nebula_server_start(nebula_server *server, nebula_queue **queues, int32_t count, nebula_error *error);
 /* The addresses in use, separated by spaces, ending in NUL, cut at size. Returns the full length. */
 NEBULA_API int32_t        nebula_server_urls(nebula_server *server, char *out, uint32_t size);
@@ -219,9 +221,9 @@ NEBULA_API int32_t        nebula_server_health(nebula_server *server, const char
    (protoc --include_imports --descriptor_set_out). Before start; may be given in parts. */
 NEBULA_API int32_t        nebula_server_describe(nebula_server *server, const void *descriptor_set, uint32_t size);
 /* Withdraws from the registry, tells clients to go elsewhere (GOAWAY), lets running calls end for timeout_ms
-   (negative: 10 s), then ends them; a DRAINED event follows. */
+   (negative: 10 s), then ends them; a DRAINED event of queues[0] follows. */
 NEBULA_API int32_t        nebula_server_drain(nebula_server *server, int32_t timeout_ms, uint64_t tag);
-/* Without a drain before, running calls are cut off. Not while another thread polls its queue. */
+/* Without a drain before, running calls are cut off. */
 NEBULA_API void           nebula_server_free(nebula_server *server);
 
 /* ---- client ------------------------------------------------------------------------------------------------- */

@@ -17,15 +17,21 @@ using namespace nebula;
 
 namespace {
 
-// A registered method: hands its calls to the server's queue.
+struct Registered {
+  std::string path;
+  Shape shape;
+  ServedMethod served;
+};
+
+// A registered method on one loop: hands its calls to the queue.
 class QueueMethod final : public Service {
  public:
-  QueueMethod(nebula_queue*& queue, ServedMethod method) : queue_(queue), method_(method) {}
+  QueueMethod(nebula_queue& queue, ServedMethod method) : queue_(queue), method_(method) {}
 
-  void call(Request request, Reply reply) override { queue_->serve(method_, std::move(request), std::move(reply)); }
+  void call(Request request, Reply reply) override { queue_.serve(method_, std::move(request), std::move(reply)); }
 
  private:
-  nebula_queue*& queue_;
+  nebula_queue& queue_;
   const ServedMethod method_;
 };
 
@@ -55,62 +61,112 @@ std::vector<std::string> split_names(std::string_view text) {
   return names;
 }
 
+// What a server has on the loop of one of its queues. Each has listeners of its own, at the same addresses, and keeps
+// the connections that come to them; nothing is shared. Touched by who drives that loop.
+struct Branch {
+  explicit Branch(nebula_queue& queue, const Descriptors& descriptors)
+      : queue(queue), reflection(router, descriptors) {}
+
+  Status route(const std::vector<Registered>& registered, const std::vector<std::string>& services);
+
+  nebula_queue& queue;
+  Router router;
+  Health health;
+  Reflection reflection;
+  std::deque<QueueMethod> methods;  // a deque: the router points into it
+  std::unique_ptr<AnnouncedServer> running;
+};
+
+Status Branch::route(const std::vector<Registered>& registered, const std::vector<std::string>& services) {
+  for (const Registered& each : registered) {
+    Service* method = &methods.emplace_back(queue, each.served);
+    if (Status status = router.add({each.path, false, method, each.shape}); !status.ok()) return status;
+  }
+  for (const std::string& service : services) health.set(service, Health::State::serving);
+  // A service of the program's own takes the place of ours.
+  for (Method method : {health.check_method(), health.watch_method(), reflection.v1(), reflection.v1alpha()}) {
+    Status status = router.add(std::move(method));
+    if (!status.ok() && status.code() != Code::already_exists) return status;
+  }
+  return {};
+}
+
 }  // namespace
 
 struct nebula_server {
   nebula_server(nebula_engine* engine, ServerLimits limits, Encoding encoding)
       : engine(engine), limits(limits), encoding(encoding) {}
 
-  Status start();
-  Status listen_all(const std::vector<std::string>& services);
-  Status announce_all(const std::vector<std::string>& services);
+  bool has_started() const { return !branches.empty(); }
+  Status start(nebula_queue** queues, int32_t count);
+  void stop();
+  Status listen_all(AnnouncedServer& running, const std::vector<std::string>& services);
+  Status announce_all(Branch& first, const std::vector<std::string>& services);
 
   nebula_engine* const engine;
   const ServerLimits limits;
   const Encoding encoding;
-  Router router;
-  Health health;
+  Router known;  // paths that are taken, and their services
+  std::vector<Registered> methods;
   Descriptors descriptors;
-  Reflection reflection{router, descriptors};
-  std::deque<QueueMethod> methods;  // a deque: the router points into it
   std::vector<Listening> listenings;
-  nebula_queue* queue = nullptr;    // set by start
-  std::unique_ptr<AnnouncedServer> running;
+  std::vector<std::unique_ptr<Branch>> branches;  // one for each queue; the first is the one that is announced
   std::string urls;
 };
 
-Status nebula_server::start() {
-  std::vector<std::string> services = router.services();
-  for (const std::string& service : services) health.set(service, Health::State::serving);
-  descriptors.add_own();
-  // A service of the program's own takes the place of ours.
-  for (Method method : {health.check_method(), health.watch_method(), reflection.v1(), reflection.v1alpha()})
-    if (Status status = router.add(std::move(method)); !status.ok() && status.code() != Code::already_exists) return status;
-
+Status nebula_server::start(nebula_queue** queues, int32_t count) {
   bool is_named = std::any_of(listenings.begin(), listenings.end(),
                               [](const Listening& each) { return !each.address || !each.names.empty(); });
-  Registry* registry = nullptr;
-  if (is_named) {
-    TRY(registry, queue->worker->registry());
+  std::vector<std::string> services = known.services();
+  descriptors.add_own();
+  ServerLimits share = limits;
+  share.connections_max = (limits.connections_max + count - 1) / count;
+  std::vector<Url> shared;
+  for (int32_t i = 0; i < count; i++) {
+    KeptLoop::Setup setup(*queues[i]->loop);
+    Branch& branch = *branches.emplace_back(std::make_unique<Branch>(*queues[i], descriptors));
+    if (Status status = branch.route(methods, services); !status.ok()) return status;
+    Registry* registry = nullptr;
+    if (i == 0 && is_named) {
+      TRY(registry, queues[i]->worker->registry());
+    }
+    branch.running = std::make_unique<AnnouncedServer>(queues[i]->worker->env(), registry, branch.router, share);
+    if (i == 0) {
+      if (Status status = listen_all(*branch.running, services); !status.ok()) return status;
+      if (count > 1) shared = branch.running->share();
+    }
+    for (const Url& url : shared)
+      if (i > 0)
+        if (Status status = branch.running->listen(url); !status.ok()) return status;
   }
-  running = std::make_unique<AnnouncedServer>(queue->worker->env(), registry, router, limits);
-  if (Status status = listen_all(services); !status.ok()) return status;
-  for (const Url& url : running->urls()) urls.append(urls.empty() ? "" : " ").append(url.text());
-  return announce_all(services);
+  KeptLoop::Setup setup(*queues[0]->loop);
+  for (const Url& url : branches[0]->running->urls()) urls.append(urls.empty() ? "" : " ").append(url.text());
+  return announce_all(*branches[0], services);
 }
 
-Status nebula_server::listen_all(const std::vector<std::string>& services) {
+void nebula_server::stop() {
+  for (std::unique_ptr<Branch>& branch : branches) {
+    // What was posted for this server runs first: it refers to it.
+    KeptLoop::Setup setup(*branch->queue.loop);
+    branch->queue.worker->loop().run_once(ms(0));
+    branch->running.reset();
+  }
+  branches.clear();
+  urls.clear();
+}
+
+Status nebula_server::listen_all(AnnouncedServer& running, const std::vector<std::string>& services) {
   for (const Listening& each : listenings) {
     if (!each.address && each.names.empty() && services.empty())
       return invalid_argument("the server has no method, so there is no name to announce: call nebula_server_method first");
-    Status status = each.address ? running->listen(*each.address)
-                                 : running->listen_default(each.names.empty() ? services.front() : each.names.front());
+    Status status = each.address ? running.listen(*each.address)
+                                 : running.listen_default(each.names.empty() ? services.front() : each.names.front());
     if (!status.ok()) return status;
   }
   return {};
 }
 
-Status nebula_server::announce_all(const std::vector<std::string>& services) {
+Status nebula_server::announce_all(Branch& first, const std::vector<std::string>& services) {
   std::vector<std::string> names;
   for (const Listening& each : listenings) {
     const std::vector<std::string>& more = each.names.empty() && !each.address ? services : each.names;
@@ -121,8 +177,8 @@ Status nebula_server::announce_all(const std::vector<std::string>& services) {
 
   // We are the loop's driver at the moment, so the answer comes while we run it.
   std::shared_ptr<std::optional<Status>> answer = std::make_shared<std::optional<Status>>();
-  running->announce(names, [answer](Result<bool> result) { *answer = result.status(); });
-  UvLoop& loop = queue->worker->loop();
+  first.running->announce(names, [answer](Result<bool> result) { *answer = result.status(); });
+  UvLoop& loop = first.queue.worker->loop();
   Time end = monotonic_now() + sec(10);
   while (!*answer && monotonic_now() < end) loop.run_once(ms(100));
   return answer->value_or(unavailable("the registry did not answer within 10 s"));
@@ -153,11 +209,10 @@ nebula_server* nebula_server_new(nebula_engine* engine, const nebula_server_opti
 
 int32_t nebula_server_method(nebula_server* server, const char* path, int32_t shape, uint64_t tag) {
   if (server == nullptr || path == nullptr || !is_shape(shape)) return NEBULA_E_ARGUMENT;
-  if (server->queue != nullptr) return NEBULA_E_STATE;
-  server->methods.emplace_back(server->queue, ServedMethod{tag, (shape & NEBULA_HOLD) != 0, server->encoding});
-  Status status = server->router.add(Method{path, false, &server->methods.back(), shape_of(shape)});
-  if (!status.ok()) server->methods.pop_back();
-  return status.ok() ? NEBULA_OK : NEBULA_E_ARGUMENT;
+  if (server->has_started()) return NEBULA_E_STATE;
+  if (!server->known.add(Method{path, false, nullptr, shape_of(shape)}).ok()) return NEBULA_E_ARGUMENT;
+  server->methods.push_back({path, shape_of(shape), {tag, (shape & NEBULA_HOLD) != 0, server->encoding}});
+  return NEBULA_OK;
 }
 
 int32_t nebula_server_listen(nebula_server* server, const char* address, const nebula_listen_options* options,
@@ -165,7 +220,7 @@ int32_t nebula_server_listen(nebula_server* server, const char* address, const n
   nebula_listen_options known;
   if (!read_options(options, &known)) return fail(error, NEBULA_E_VERSION, options_message);
   if (server == nullptr) return fail(error, NEBULA_E_ARGUMENT, "listen: a server is needed");
-  if (server->queue != nullptr) return fail(error, NEBULA_E_STATE, "listen: the server has started already");
+  if (server->has_started()) return fail(error, NEBULA_E_STATE, "listen: the server has started already");
   Listening listening;
   if (known.announce != nullptr) listening.names = split_names(known.announce);
   for (const std::string& name : listening.names)
@@ -186,21 +241,21 @@ int32_t nebula_server_listen(nebula_server* server, const char* address, const n
 }
 
 int32_t nebula_server_start(nebula_server* server, nebula_queue** queues, int32_t count, nebula_error* error) {
-  if (server == nullptr || queues == nullptr || count != 1 || queues[0] == nullptr)
-    return fail(error, NEBULA_E_ARGUMENT, "start: a server and one queue are needed");
+  if (server == nullptr || queues == nullptr || count < 1)
+    return fail(error, NEBULA_E_ARGUMENT, "start: a server and at least one queue are needed");
   if (server->engine->is_forked()) return fail(error, NEBULA_E_FORKED, forked_message);
-  if (queues[0]->engine != server->engine)
-    return fail(error, NEBULA_E_ARGUMENT, "start: the queue belongs to another engine");
-  if (server->queue != nullptr) return fail(error, NEBULA_E_STATE, "start: the server has started already");
+  for (int32_t i = 0; i < count; i++) {
+    if (queues[i] == nullptr || queues[i]->engine != server->engine)
+      return fail(error, NEBULA_E_ARGUMENT, "start: a queue is NULL or belongs to another engine");
+    if (std::find(queues, queues + i, queues[i]) != queues + i)
+      return fail(error, NEBULA_E_ARGUMENT, "start: the same queue is given twice");
+  }
+  if (server->has_started()) return fail(error, NEBULA_E_STATE, "start: the server has started already");
   if (server->listenings.empty())
     return fail(error, NEBULA_E_STATE, "start: nothing to listen at, call nebula_server_listen first");
-  KeptLoop::Setup setup(*queues[0]->loop);
-  server->queue = queues[0];
-  Status status = server->start();
+  Status status = server->start(queues, count);
   if (status.ok()) return NEBULA_OK;
-  server->running.reset();
-  server->urls.clear();
-  server->queue = nullptr;
+  server->stop();
   return fail(error, status);
 }
 
@@ -218,14 +273,16 @@ int32_t nebula_server_health(nebula_server* server, const char* service, int32_t
   if (server == nullptr || service == nullptr || (status != 1 && status != 2)) return NEBULA_E_ARGUMENT;
   Health::State state = static_cast<Health::State>(status);
   if (server->engine->is_forked()) return NEBULA_E_FORKED;
-  if (server->queue == nullptr) return NEBULA_E_STATE;
-  server->queue->worker->loop().post([server, service = std::string(service), state] { server->health.set(service, state); });
+  if (!server->has_started()) return NEBULA_E_STATE;
+  for (const std::unique_ptr<Branch>& branch : server->branches)
+    branch->queue.worker->loop().post(
+        [branch = branch.get(), service = std::string(service), state] { branch->health.set(service, state); });
   return NEBULA_OK;
 }
 
 int32_t nebula_server_describe(nebula_server* server, const void* descriptor_set, uint32_t size) {
   if (server == nullptr || descriptor_set == nullptr) return NEBULA_E_ARGUMENT;
-  if (server->queue != nullptr) return NEBULA_E_STATE;
+  if (server->has_started()) return NEBULA_E_STATE;
   Status status = server->descriptors.add({static_cast<const char*>(descriptor_set), size});
   return status.ok() ? NEBULA_OK : NEBULA_E_ARGUMENT;
 }
@@ -233,28 +290,32 @@ int32_t nebula_server_describe(nebula_server* server, const void* descriptor_set
 int32_t nebula_server_drain(nebula_server* server, int32_t timeout_ms, uint64_t tag) {
   if (server == nullptr) return NEBULA_E_ARGUMENT;
   if (server->engine->is_forked()) return NEBULA_E_FORKED;
-  if (server->queue == nullptr) return NEBULA_E_STATE;
+  if (!server->has_started()) return NEBULA_E_STATE;
   Duration wait = timeout_ms < 0 ? limits::drain_timeout : ms(timeout_ms);
-  server->queue->worker->loop().post([server, wait, tag] {
-    server->health.shut_down();
-    server->running->drain(wait, [queue = server->queue, tag] {
+  // Counted on the loop of the first queue, which gets the event.
+  nebula_queue* first = &server->branches[0]->queue;
+  std::shared_ptr<size_t> left = std::make_shared<size_t>(server->branches.size());
+  auto count_down = [first, left, tag] {
+    first->worker->loop().post([first, left, tag] {
+      if (--*left > 0) return;
       nebula_event event{};
       event.kind = NEBULA_EV_DRAINED;
       event.tag = tag;
-      queue->push(QueuedEvent{event, {}, false, {}, false});
+      first->push(QueuedEvent{event, {}, false, {}, false});
     });
-  });
+  };
+  for (const std::unique_ptr<Branch>& branch : server->branches) {
+    branch->queue.worker->loop().post([branch = branch.get(), wait, count_down] {
+      branch->health.shut_down();
+      branch->running->drain(wait, count_down);
+    });
+  }
   return NEBULA_OK;
 }
 
 void nebula_server_free(nebula_server* server) {
   if (server == nullptr || server->engine->is_forked()) return;
-  if (server->queue != nullptr) {
-    // What was posted for this server runs first: it refers to it.
-    KeptLoop::Setup setup(*server->queue->loop);
-    server->queue->worker->loop().run_once(ms(0));
-    server->running.reset();
-  }
+  server->stop();
   delete server;
 }
 

@@ -143,4 +143,13 @@ std::optional<std::string_view> Url::option(std::string_view name) const {
   return std::nullopt;
 }
 
+void Url::set_option(std::string_view name, std::string value) {
+  for (auto& [known, current] : query) {
+    if (known != name) continue;
+    current = std::move(value);
+    return;
+  }
+  query.emplace_back(name, std::move(value));
+}
+
 }  // namespace nebula

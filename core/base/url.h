@@ -29,6 +29,7 @@ struct Url {
   std::string authority() const;  // host and port as a URL has them, an IPv6 address in brackets (RFC 3986, 3.2.2)
 
   std::optional<std::string_view> option(std::string_view name) const;
+  void set_option(std::string_view name, std::string value);  // in place of what it was
   bool operator==(const Url&) const = default;
 };
 

@@ -102,6 +102,12 @@ std::vector<Url> Server::urls() const {
   return urls;
 }
 
+std::vector<Url> Server::share() {
+  std::vector<Url> urls;
+  for (const std::unique_ptr<Listener>& listener : listeners_) urls.push_back(listener->share());
+  return urls;
+}
+
 void Server::accept(std::unique_ptr<Conn> conn) {
   NEBULA_LOG(log_, debug, "accepted " + conn->peer().address);
   if (!make_room()) {

@@ -34,6 +34,7 @@ class Server {
 
   Status listen(const Url& at);
   std::vector<Url> urls() const;  // with real ports
+  std::vector<Url> share();       // where servers on further loops of this process listen (Listener::share)
 
   // Stops accepting, lets running calls end within `wait`, then cancels the rest. Answers when the last session has
   // gone.

@@ -31,6 +31,7 @@ class AnnouncedServer {
   void drain(Duration wait, Fn<void()> then);
 
   std::vector<Url> urls() const { return server_.urls(); }
+  std::vector<Url> share() { return server_.share(); }
 
  private:
   Registry* registry_;

@@ -318,6 +318,12 @@ class FaultListener final : public Listener {
     return url;
   }
 
+  Url share() override {
+    Url url = url_;
+    url.set_option("inner", inner_->share().text());
+    return url;
+  }
+
  private:
   std::unique_ptr<Listener> inner_;
   Url url_;

@@ -179,6 +179,12 @@ class MemListener final : public Listener {
 
   Url url() const override { return url_; }
 
+  Url share() override {
+    Url url = url_;
+    url.set_option("share", "1");
+    return url;
+  }
+
   void accept(std::unique_ptr<Conn> conn) {
     // The function may destroy the listener; it stands here meanwhile, so that it does not destroy itself.
     OnConn on_conn = std::move(on_conn_);

@@ -34,7 +34,8 @@ Result<std::unique_ptr<Listener>> SocketListener::make(UvLoop& loop, Log& log, F
 
 SocketListener::SocketListener(UvLoop& loop, Log& log, Fd socket, Url url, OnConn on_conn)
     : loop_(loop), log_(log), socket_(std::move(socket)), url_(std::move(url)), on_conn_(std::move(on_conn)) {
-  if (url_.scheme == "unix" && ::lstat(url_.path.c_str(), &file_) != 0) file_ = {};
+  is_shared_ = url_.scheme == "unix" && url_.option("share");
+  if (url_.scheme == "unix" && !is_shared_ && ::lstat(url_.path.c_str(), &file_) != 0) file_ = {};
 }
 
 SocketListener::~SocketListener() {
@@ -44,7 +45,17 @@ SocketListener::~SocketListener() {
     ::unlink(url_.path.c_str());
 }
 
+// A Unix socket has no SO_REUSEPORT: all loops poll the one that there is, by descriptors of their own.
+Url SocketListener::share() {
+  Url url = url_;
+  is_shared_ = url_.scheme == "unix";
+  url.set_option("share", is_shared_ ? std::to_string(socket_.get()) : "1");
+  return url;
+}
+
 void SocketListener::accept_some() {
+  // A loop that nobody polls would collect what the others could serve.
+  if (is_shared_ && loop_.is_unattended()) return;
   // The function may destroy the listener; it stands here meanwhile, so that it does not destroy itself.
   OnConn on_conn = std::move(on_conn_);
   Anchor<SocketListener>::Ref self = anchor_.ref();

@@ -19,6 +19,7 @@ class SocketListener final : public Listener {
   ~SocketListener() override;
 
   Url url() const override { return url_; }
+  Url share() override;
 
  private:
   SocketListener(UvLoop& loop, Log& log, Fd socket, Url url, OnConn on_conn);
@@ -31,6 +32,7 @@ class SocketListener final : public Listener {
   Url url_;
   OnConn on_conn_;
   struct stat file_{};  // of a Unix socket
+  bool is_shared_ = false;  // the socket itself, with other loops
   std::unique_ptr<UvPoll> poll_;
   std::unique_ptr<Timer> rest_timer_;
   Anchor<SocketListener> anchor_{*this};

@@ -90,6 +90,12 @@ class TlsListener final : public Listener {
     return url;
   }
 
+  Url share() override {
+    Url url = with_tls_options(at_, files_->options());
+    url.set_option("inner", inner_->share().text());
+    return url;
+  }
+
  private:
   TlsListener(const Env& env, Url at, std::unique_ptr<TlsFiles> files, OnConn on_conn)
       : env_(env), at_(std::move(at)), files_(std::move(files)), on_conn_(std::move(on_conn)) {}

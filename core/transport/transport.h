@@ -51,6 +51,10 @@ class Listener {
  public:
   virtual ~Listener() = default;            // stops accepting; takes a Unix socket's path away
   virtual Url url() const = 0;              // with the real port
+
+  // Where further loops of this process listen beside this one, which stays meanwhile: another address, that means
+  // nothing to others. Connections then arrive at any of them.
+  virtual Url share() = 0;
 };
 
 class Transport {

@@ -1,11 +1,14 @@
 // transport/unix.cc - unix:/path
 //
-// The file is for its user alone (mode 0600), and each end learns the other's uid and pid from the system.
+// The file is for its user alone (mode 0600), and each end learns the other's uid and pid from the system. With
+// share=<descriptor> of a socket that listens in this process it is listened at that one (Listener::share).
+#include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <charconv>
 
 #include "base/limits.h"
 #include "loop/uv_loop.h"
@@ -42,6 +45,11 @@ class Unix final : public Transport {
   Result<std::unique_ptr<Listener>> listen(const Url& at, Fn<void(std::unique_ptr<Conn>)> on_conn) override {
     std::string what = "listen " + at.text();
     if (Status status = check_path(what, at.path); !status.ok()) return status;
+    if (std::optional<std::string_view> descriptor = at.option("share")) {
+      Fd shared = share_of(*descriptor);
+      if (!shared) return invalid_argument(what + ": share names no socket that listens");
+      return SocketListener::make(loop_, log_, std::move(shared), at, std::move(on_conn));
+    }
     SocketAddress address = SocketAddress::unix_path(at.path);
     Fd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
     if (!socket) return listen_error(what, errno);
@@ -66,6 +74,15 @@ class Unix final : public Transport {
   }
 
  private:
+  static Fd share_of(std::string_view descriptor) {
+    int fd = -1;
+    std::from_chars(descriptor.data(), descriptor.data() + descriptor.size(), fd);
+    int listens = 0;
+    socklen_t size = sizeof listens;
+    if (::getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) != 0 || listens == 0) return {};
+    return Fd(::fcntl(fd, F_DUPFD_CLOEXEC, 0));
+  }
+
   // 0, or the error.
   static int bind(const Fd& socket, const SocketAddress& address) {
     return ::bind(socket.get(), address.get(), address.size) == 0 ? 0 : errno;

@@ -1,7 +1,7 @@
 // tests/tsan/capi_tsan.cc - the C ABI across threads, as a plain program for ThreadSanitizer.
 //
-// One thread polls a server's queue, another answers its calls, several call over tcp:, tls: and mem: from queues of
-// their own, one cancels what others have started. Bounded in count; returns 0 if every call ended once.
+// A thread for each of a server's queues polls it, another answers the calls, several call over tcp:, tls: and mem:
+// from queues of their own, one cancels what others have started. Bounded in count; returns 0 if every call ended once.
 #include <atomic>
 #include <condition_variable>
 #include <cstdio>
@@ -96,12 +96,11 @@ void call_many(nebula_engine* engine, const std::string& target, std::atomic<uin
   nebula_queue_free(queue);
 }
 
-}  // namespace
-
-int main() {
+void serve_and_call(size_t queue_count) {
   nebula_engine_options options{sizeof options, 0, "mem:", 0};
   nebula_engine* engine = nebula_engine_new(&options, nullptr);
-  nebula_queue* queue = nebula_queue_new(engine, nullptr, nullptr);
+  std::vector<nebula_queue*> queues(queue_count);
+  for (nebula_queue*& queue : queues) queue = nebula_queue_new(engine, nullptr, nullptr);
   nebula_server* server = nebula_server_new(engine, nullptr, nullptr);
   expect(nebula_server_method(server, "/test.Desk/Ask", NEBULA_UNARY, 1) == 0, "method");
   nebula_listen_options listen{};
@@ -115,9 +114,11 @@ int main() {
   expect(nebula_server_listen(server, ("tls://127.0.0.1:0?cert=" + files).c_str(), nullptr, nullptr) == 0, "listen");
 
   Desk desk;
-  std::thread poller(serve, queue, &desk);
+  std::vector<std::thread> pollers;
+  for (nebula_queue* queue : queues) pollers.emplace_back(serve, queue, &desk);
   nebula_error error{};
-  expect(nebula_server_start(server, &queue, 1, &error) == 0, error.message);  // while the queue is being polled
+  // While the queues are being polled.
+  expect(nebula_server_start(server, queues.data(), static_cast<int32_t>(queue_count), &error) == 0, error.message);
   std::thread answerer(&Desk::answer_all, &desk);
 
   std::atomic<uint64_t> victim{0};
@@ -145,11 +146,20 @@ int main() {
     desk.came.notify_one();
   }
   answerer.join();
-  nebula_wake(queue, 0);
-  poller.join();
+  nebula_server_health(server, "test.Desk", 2);
+  nebula_server_drain(server, 1000, 0);
+  for (nebula_queue* queue : queues) nebula_wake(queue, 0);
+  for (std::thread& poller : pollers) poller.join();
   nebula_server_free(server);
-  nebula_queue_free(queue);
+  for (nebula_queue* queue : queues) nebula_queue_free(queue);
   nebula_engine_free(engine);
-  std::printf("capi_tsan: %d calls, %s\n", clients * calls_each, wrong ? "WRONG" : "ok");
+  std::printf("capi_tsan: %zu queues, %d calls, %s\n", queue_count, clients * calls_each, wrong ? "WRONG" : "ok");
+}
+
+}  // namespace
+
+int main() {
+  serve_and_call(1);
+  serve_and_call(4);
   return wrong ? 1 : 0;
 }

@@ -271,6 +271,48 @@ void nothing_is_lost_when_pollers_stall() {
   std::printf("stalling pollers: %d calls\n", ended);
 }
 
+// The socket is one for both queues. What is never polled must not take connections from the one that comes back.
+void a_stuck_queue_does_not_accept_for_others() {
+  constexpr int callers = 20;
+  char path[] = "/tmp/neb-houseXXXXXX";
+  expect(::mkdtemp(path) != nullptr, "a folder");
+  std::string address = "unix:" + std::string(path) + "/s";
+  House house;
+  // The housekeeper looks at the older one first.
+  nebula_queue* stuck = nebula_queue_new(house.engine, nullptr, nullptr);
+  nebula_queue* alive = nebula_queue_new(house.engine, nullptr, nullptr);
+  nebula_queue* queues[] = {alive, stuck};
+  nebula_server* server = nebula_server_new(house.engine, nullptr, nullptr);
+  nebula_server_method(server, "/hello/greet", NEBULA_UNARY, 1);
+  nebula_error error{};
+  expect(nebula_server_listen(server, address.c_str(), nullptr, &error) == 0, error.message);
+  expect(nebula_server_start(server, queues, 2, &error) == 0, error.message);
+  nebula_queue* queue = nebula_queue_new(house.engine, nullptr, nullptr);
+  nebula_channel* channels[callers];
+  for (nebula_channel*& channel : channels) {
+    channel = nebula_channel_new(house.engine, address.c_str(), nullptr, nullptr);
+    nebula_call_start(queue, nebula_channel_method(channel, "/hello/greet", NEBULA_UNARY), 1, 0, nullptr, 0, "ask", 3,
+                      NEBULA_END);
+  }
+  nebula_poll(queue, 0);
+  sleep_ms(200);
+  int ended = 0;
+  for (Clock::time_point began = Clock::now(); ended < callers && ms_since(began) < stuck_ms;) {
+    int32_t count = nebula_poll(alive, 1);
+    for (int32_t i = 0; i < count; i++)
+      nebula_call_send(nebula_queue_events(alive)[i].call, "answer", 6, NEBULA_END);
+    ended += nebula_poll(queue, 1);
+  }
+  std::printf("one of two queues stuck: %d of %d calls answered\n", ended, callers);
+  expect(ended == callers, "the queue that is polled serves them all");
+  for (nebula_channel* channel : channels) nebula_channel_free(channel);
+  nebula_server_free(server);
+  nebula_queue_free(queue);
+  nebula_queue_free(stuck);
+  nebula_queue_free(alive);
+  ::rmdir(path);
+}
+
 // Queues come and go while the housekeeper is at work.
 void queues_come_and_go() {
   House house;
@@ -290,6 +332,7 @@ int main() {
   what_a_stuck_queue_has_said_is_heard();
   an_idle_queue_wakes_nobody();
   nothing_is_lost_when_pollers_stall();
+  a_stuck_queue_does_not_accept_for_others();
   queues_come_and_go();
   std::printf("house_tsan: %s\n", all_held ? "ok" : "WRONG");
   return all_held ? 0 : 1;

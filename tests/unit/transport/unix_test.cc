@@ -96,6 +96,31 @@ Test(unix_socket, leaves_a_path_that_is_another_ones_by_now) {
   cr_assert(exists(at));
 }
 
+Test(unix_socket, is_shared_with_other_loops) {
+  Directory directory;
+  RealWorld first, second;
+  std::unique_ptr<Listener> listener = std::move(*listen(first, directory.url("a")));
+  bool accepted = false;
+  Result<std::unique_ptr<Listener>> other =
+      second.network.listen(listener->share(), [&](std::unique_ptr<Conn>) { accepted = true; });
+  cr_assert(other.ok(), "%s", other.status().text().c_str());
+  second.network.dial(directory.url("a"), [](Result<std::unique_ptr<Conn>>) {});
+  for (int turns = 0; !accepted && turns < 100; turns++) second.loop.run_once(ms(100));
+  cr_assert(accepted);
+  other->reset();
+  cr_assert(std::filesystem::exists(directory.url("a").path), "the first one's path");
+}
+
+Test(unix_socket, shares_only_what_listens) {
+  Directory directory;
+  RealWorld world;
+  for (const char* descriptor : {"", "x", "0", "99999"}) {
+    Url at = directory.url("a");
+    at.set_option("share", descriptor);
+    cr_assert(listen(world, at).status().code() == Code::invalid_argument, "share=%s", descriptor);
+  }
+}
+
 Test(unix_socket, refuses_a_taken_path) {
   Directory directory;
   RealWorld world;
