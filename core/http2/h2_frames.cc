@@ -74,6 +74,7 @@ struct H2Callbacks {
     H2Stream* stream = session.find(id);
     if (stream == nullptr) return 0;
     session.on_stream_bytes(stream, size);
+    stream->received_ += size;
     const char* text = reinterpret_cast<const char*>(data);
     bool is_large = size >= limits::slice_bytes_min;
     Bytes bytes = is_large ? session.reading_->slice(static_cast<size_t>(text - session.reading_->data()), size)

@@ -46,6 +46,7 @@ class H2Stream final : public Stream {
   bool data(Bytes data, bool last) override;
   void consumed(size_t byte_count) override;
   void reset(uint32_t h2_code) override;
+  void awaits_rest(bool on) override;
   bool is_unsent() const override;
 
  private:
@@ -70,13 +71,15 @@ class H2Stream final : public Stream {
   size_t body_bytes_ = 0;
   uint64_t body_taken_ = 0;
   StreamWindow window_;
-  Stall stall_;
+  uint64_t received_ = 0;  // bytes of the peer's body
+  Stall sending_stall_, receiving_stall_;
   Time opened_;            // server
   bool has_head_ = false;
   bool has_trailers_ = false;
   bool body_ended_ = false;
   bool starved_ = false;   // nghttp2 waits for more body
   bool over_mark_ = false; // data() said to wait
+  bool awaits_rest_ = false;
 
   H2Session* holder_ = nullptr;  // server: counts this one though it has closed
   H2Stream* next_ = nullptr;     // the session's open streams, or those that it counts
@@ -160,6 +163,7 @@ class H2Session final : public Session, private ConnEvents {
   size_t open_count_ = 0;
   size_t held_count_ = 0;
   size_t ending_count_ = 0;              // open, with the whole body at hand
+  size_t awaiting_count_ = 0;            // open, and the rest of a message is to come
   Time idle_since_;
   StreamQuota quota_;                    // client
   Block* output_ = nullptr;              // being filled by flush

@@ -1,8 +1,10 @@
 // http2/h2_stalls.cc - clients that send or take too little, looked for while there is something to see.
 //
 // A slow reader of a stream that lives is no attacker, and back-pressure is his. But an answer whose handler has ended
-// and an output buffer that is full are kept for nobody when the peer takes next to nothing of them; and a frame that
-// never gets complete keeps a connection for nothing.
+// and an output buffer that is full are kept for nobody when the peer takes next to nothing of them; and a frame or a
+// message that never gets complete keeps a connection or a stream for nothing.
+#include <algorithm>
+
 #include "base/limits.h"
 #include "http2/h2_session.h"
 
@@ -26,7 +28,7 @@ bool H2Session::owes_output() const {
 }
 
 void H2Session::watch_stalls() {
-  if (!is_server_ || stall_timer_ != nullptr || !(meter_.is_inside() || owes_output())) return;
+  if (!is_server_ || stall_timer_ != nullptr || !(meter_.is_inside() || awaiting_count_ > 0 || owes_output())) return;
   stall_timer_ = loop_.after(limits::stall_look_interval, [this] { look_for_stalls(); });
 }
 
@@ -41,8 +43,9 @@ void H2Session::look_for_stalls() {
   if (writing_stall_.look(bytes_written_ - conn_->unsent(), keeps_output) >= looks_of(limits::stall_timeout))
     return end(unavailable("the connection to " + peer().address + " was closed: its answers were not read in time"));
   for (H2Stream* stream = streams_; stream != nullptr; stream = stream->next_) {
-    bool is_over = stream->stall_.look(stream->body_taken_, stream->body_ended_) >= looks_of(limits::stall_timeout);
-    if (is_over) stream->reset(h2::cancel);
+    int sending = stream->sending_stall_.look(stream->body_taken_, stream->body_ended_);
+    int receiving = stream->receiving_stall_.look(stream->received_, stream->awaits_rest_);
+    if (std::max(sending, receiving) >= looks_of(limits::stall_timeout)) stream->reset(h2::cancel);
   }
   watch_stalls();
 }

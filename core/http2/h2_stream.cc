@@ -182,4 +182,10 @@ void H2Stream::reset(uint32_t h2_code) {
   session_->flush_later();
 }
 
+void H2Stream::awaits_rest(bool on) {
+  if (session_ == nullptr || on == awaits_rest_) return;
+  awaits_rest_ = on;
+  on ? session_->awaiting_count_++ : session_->awaiting_count_--;
+}
+
 }  // namespace nebula

@@ -78,6 +78,9 @@ class Stream {
   virtual bool data(Bytes data, bool last) = 0;         // false: taken, but wait for on_writable before the next
   virtual void consumed(size_t byte_count) = 0;         // gives the peer window back
   virtual void reset(uint32_t h2_code) = 0;             // after headers(); on_closed still follows
+  // Server: the peer is in the middle of a message, or no longer. In it, it is reset when it sends less than
+  // limits::rate_min for limits::stall_timeout.
+  virtual void awaits_rest(bool on) = 0;
   virtual bool is_unsent() const = 0;                   // client: nothing of the request has left this process
 };
 

@@ -37,6 +37,8 @@ class Inbox final : public Source {
   void finish(Ending ending);        // the call is over, after what has arrived
   void cut(Ending ending);           // it is over at once: unless all had come, what was not taken is dropped
   bool is_inside() const { return reader_.is_inside(); }
+  // The rest of a message is to come, and the peer has the credit to send it.
+  bool awaits_rest() const { return frames_.empty() && !has_all_ && !is_broken_ && reader_.is_inside(); }
 
  private:
   Next take(Bytes* message) override;

@@ -103,6 +103,7 @@ void ServerCall::on_data(Bytes data, bool last) {
   Status status = data.empty() ? Status() : take(std::move(data));
   if (status.ok() && last && !finished_) status = end_of_request();
   if (!status.ok()) abort(std::move(status));
+  watch_message();
 }
 
 Status ServerCall::take(Bytes data) {
@@ -117,10 +118,22 @@ Status ServerCall::take(Bytes data) {
   }
 }
 
+void ServerCall::watch_message() {
+  bool is_inside = inbox_ != nullptr ? inbox_->awaits_rest() : !was_dispatched_ && reader_.is_inside();
+  stream_->awaits_rest(!finished_ && is_inside);
+}
+
+void ServerCall::on_taken(size_t wire_bytes) {
+  stream_->consumed(wire_bytes);
+  watch_message();
+}
+
 // What still comes is thrown away. But it may come: the caller may not listen before it has said all.
 void ServerCall::on_dropped(size_t wire_bytes) {
   inbox_ = nullptr;
-  if (stream_ != nullptr) stream_->consumed(wire_bytes);
+  if (stream_ == nullptr) return;
+  stream_->consumed(wire_bytes);
+  watch_message();
 }
 
 // In a later step: it comes from inside the handler's asking.
@@ -188,6 +201,7 @@ void ServerCall::finish(Response response) {
   outbox_.stop();
   Status reason = response.status.ok() ? cancelled("the call is over") : response.status;
   if (!is_closed_) send(std::move(response));
+  stream_->awaits_rest(false);
   if (inbox_ != nullptr) std::exchange(inbox_, nullptr)->cut({std::move(reason)});
 }
 

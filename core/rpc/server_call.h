@@ -30,7 +30,7 @@ class ServerCall final : public StreamEvents, private InboxEvents {
   void on_closed(Status why, Fate fate) override;
 
   // InboxEvents
-  void on_taken(size_t wire_bytes) override { stream_->consumed(wire_bytes); }
+  void on_taken(size_t wire_bytes) override;
   void on_dropped(size_t wire_bytes) override;
   void on_broken(Status why) override;
 
@@ -39,6 +39,7 @@ class ServerCall final : public StreamEvents, private InboxEvents {
   Status take(Bytes data);
   Status end_of_request();
   Status dispatch_message();            // the single one
+  void watch_message();                 // one that has begun must end
   void dispatch(Body body);
   void answer(Response response);       // the handler's: all of it, or the beginning of a stream
   void finish(Response response);       // says the last word; the first one counts

@@ -241,6 +241,35 @@ Test(defence, resets_a_stream_whose_answer_is_not_taken) {
   cr_assert(!attack.wire.server.closed);
 }
 
+Test(defence, resets_a_stream_whose_message_does_not_go_on) {
+  Attack attack;
+  std::string half = raw::frame(raw::data, 0, 1, "half a message");
+  attack.wire.raw->write(raw::request(1) + raw::request(3) + raw::request(5) + half);
+  attack.wire.settle();
+  StreamEnd& over = *attack.wire.server.streams[0];
+  StreamEnd& goes_on = *attack.wire.server.streams[1];
+  StreamEnd& lives = *attack.wire.server.streams[2];
+  over.stream->awaits_rest(true);
+  goes_on.stream->awaits_rest(true);
+  attack.wire.raw->write(raw::frame(raw::ping, 0, 0, "12345678"));  // what turns it over
+  auto run = [&](int seconds) {
+    for (int second = 0; second < seconds; second++) {  // a byte a second is no progress, a hundred are
+      attack.wire.raw->write(raw::frame(raw::data, 0, 1, "x") + raw::frame(raw::data, 0, 3, std::string(100, 'x')));
+      attack.wire.world.loop.run_for(sec(1));
+    }
+  };
+  run(24);
+  cr_assert(!over.closed);
+  run(12);
+  cr_assert(over.closed.has_value());
+  run(100);
+  cr_assert(!goes_on.closed && !lives.closed && !attack.wire.server.closed);
+  goes_on.stream->awaits_rest(false);
+  attack.wire.world.loop.run_for(sec(1000));
+  cr_assert(!goes_on.closed);
+  cr_assert_eq(attack.wire.world.loop.timer_count(), 0);
+}
+
 Test(defence, lets_a_client_go_that_does_not_read) {
   Wire wire;
   wire.server.then_stream = [](StreamEnd& end) {

@@ -28,6 +28,7 @@ struct Sink final : public Stream {
   }
   void consumed(size_t) override {}
   void reset(uint32_t) override {}
+  void awaits_rest(bool) override {}
   bool is_unsent() const override { return false; }
 
   int room = 1000;

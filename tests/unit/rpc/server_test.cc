@@ -377,6 +377,20 @@ Test(server, refuses_half_a_message) {
   }
 }
 
+Test(server, lets_a_call_go_whose_message_does_not_go_on) {
+  Odd odd;
+  odd.head({});
+  odd.body("", false);
+  odd.world.world.loop.run_for(sec(1000));
+  cr_assert(!odd.stream->closed, "it has not begun");
+  odd.body(framed("half a message").substr(0, 9), false);
+  odd.world.world.loop.run_for(sec(24));
+  cr_assert(!odd.stream->closed);
+  odd.world.world.loop.run_for(sec(12));
+  cr_assert(odd.stream->closed.has_value());
+  cr_assert(odd.world.lives());
+}
+
 Test(server, refuses_compression_it_does_not_know_and_says_what_it_knows) {
   Odd odd;
   odd.head({{"grpc-encoding", "snappy"}});

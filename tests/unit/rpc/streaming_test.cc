@@ -578,6 +578,27 @@ Test(streaming, is_finished_by_a_server_that_drains) {
   cr_assert_eq(drained, 1);
 }
 
+Test(streaming, lets_a_stream_go_whose_message_does_not_go_on) {
+  World world;
+  std::unique_ptr<StreamEnd> stream = world.client.open();
+  stream->stream->headers(request_head("/hello/chat"), false);
+  stream->stream->data(Bytes::copy(framed("whole") + framed("half a message").substr(0, 9)), false);
+  world.settle();
+  Reader in;
+  in.allowed = 0;
+  in.start(requests_of(world.hold.last()));
+  world.world.loop.run_for(sec(1000));
+  cr_assert(!stream->closed, "what has come has not been read");
+  in.allow(100);
+  cr_assert_eq(in.messages.size(), 1);
+  world.world.loop.run_for(sec(24));
+  cr_assert(!stream->closed);
+  world.world.loop.run_for(sec(12));
+  cr_assert(stream->closed.has_value());
+  cr_assert(in.end().starts_with("CANCELLED"), "%s", in.end().c_str());
+  cr_assert(world.lives());
+}
+
 // ---- memory
 
 Test(streaming, keeps_no_more_of_a_stalled_stream_than_its_window_and_a_mark) {
