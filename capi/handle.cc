@@ -60,6 +60,27 @@ int32_t account(Handle& handle, const Operation& operation) {
   return NEBULA_FULL;
 }
 
+// Posts it. `over`: the queue, if that had better be relieved once the lock is free.
+int32_t hand_over(uint64_t id, Side side, Operation operation, nebula_queue** over) {
+  std::lock_guard<std::mutex> hold(table().lock);
+  Handle* handle = table().calls.find(id);
+  if (handle == nullptr || handle->is_dead) return NEBULA_E_STALE;
+  if (handle->queue->engine->is_forked()) return NEBULA_E_FORKED;
+  if (side != Side::any && handle->side != side) return NEBULA_E_STATE;
+  bool is_server = handle->side == Side::server;
+  bool ends_call = is_server && operation.ends();
+  int32_t result = NEBULA_OK;
+  if (operation.kind == Operation::send) {
+    result = account(*handle, operation);
+    if (result < 0) return result;
+  }
+  operation.side = handle->side;
+  handle->queue->post(std::move(operation));
+  if (handle->queue->is_piled_up()) *over = handle->queue;
+  if (ends_call) table().calls.remove(id);
+  return result;
+}
+
 }  // namespace
 
 uint64_t add_method(std::shared_ptr<const ClientMethod> method) {
@@ -102,21 +123,9 @@ bool mark_dead(uint64_t id) {
 }
 
 int32_t submit(uint64_t id, Side side, Operation operation) {
-  std::lock_guard<std::mutex> hold(table().lock);
-  Handle* handle = table().calls.find(id);
-  if (handle == nullptr || handle->is_dead) return NEBULA_E_STALE;
-  if (handle->queue->engine->is_forked()) return NEBULA_E_FORKED;
-  if (side != Side::any && handle->side != side) return NEBULA_E_STATE;
-  bool is_server = handle->side == Side::server;
-  bool ends_call = is_server && operation.ends();
-  int32_t result = NEBULA_OK;
-  if (operation.kind == Operation::send) {
-    result = account(*handle, operation);
-    if (result < 0) return result;
-  }
-  operation.side = handle->side;
-  handle->queue->post(std::move(operation));
-  if (ends_call) table().calls.remove(id);
+  nebula_queue* queue = nullptr;
+  int32_t result = hand_over(id, side, std::move(operation), &queue);
+  if (queue != nullptr) queue->relieve();
   return result;
 }
 

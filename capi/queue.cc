@@ -69,8 +69,21 @@ nebula_queue::~nebula_queue() {
 // ---- from any thread
 
 void nebula_queue::post(Operation operation) {
-  worker->loop().post([this, operation = std::move(operation)]() mutable { apply(std::move(operation)); });
+  size_t size = operation.message ? operation.message->size() : 0;
+  posted_bytes_ += size;
+  worker->loop().post([this, size, operation = std::move(operation)]() mutable {
+    posted_bytes_ -= size;
+    apply(std::move(operation));
+  });
 }
+
+// Another thread's messages wake the one that polls.
+bool nebula_queue::is_piled_up() const {
+  return posted_bytes_ >= limits::posted_bytes_max && loop->is_poller();
+}
+
+// Sessions send what they can, and refuse what they have no room for. Events wait for the next poll, as ever.
+void nebula_queue::relieve() { loop->drive(); }
 
 void nebula_queue::post_start(std::unique_ptr<ClientRecord> record, Operation operation) {
   worker->loop().post([this, record = std::move(record), operation = std::move(operation)]() mutable {

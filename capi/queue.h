@@ -4,6 +4,7 @@
 // housekeeper) may touch everything but what was lent to the poller. Any thread may post. Nobody else touches anything.
 #pragma once
 
+#include <atomic>
 #include <deque>
 #include <memory>
 #include <string>
@@ -107,6 +108,10 @@ struct nebula_queue {
   void post(nebula::Operation operation);
   void post_start(std::unique_ptr<nebula::ClientRecord> record, nebula::Operation operation);
   void post_event(nebula_event event);
+  // Whether what was posted since the last poll is so much that the caller, which is the thread that polls, had better
+  // relieve() the queue: by a turn of the loop.
+  bool is_piled_up() const;
+  void relieve();
   void post_forget(std::shared_ptr<const nebula::ChannelTarget> target);  // the channel is being freed
 
   // The driver.
@@ -144,6 +149,8 @@ struct nebula_queue {
   const uint32_t stride_;
   const uint32_t batch_;
   const size_t capacity_;
+
+  std::atomic<size_t> posted_bytes_{0};  // of messages that wait in the mailbox
 
   std::deque<nebula::QueuedEvent> events_;
   std::vector<nebula::QueuedEvent> lent_;  // what the array points into, until the next poll

@@ -39,7 +39,7 @@ THREADED = {
     "core/engine.*": "the start of threads, by whichever loop first needs them",
     "capi/border.h": "an engine's list of queues: queues come and go on threads of their own",
     "capi/channel.cc": "a channel's method numbers: any thread may ask for one",
-    "capi/queue.cc": "the same list",
+    "capi/queue.*": "the same list; and how much any thread has posted",
     "capi/handle.*": "the process's table of ids: any thread may name a call",
 }
 CROSSING = re.compile(

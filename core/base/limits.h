@@ -78,6 +78,11 @@ inline constexpr Duration bdp_pause = ms(100);
 
 // Bytes that a session keeps for a peer that does not read. Beyond, streams wait for room.
 inline constexpr size_t session_output_bytes_max = 1u << 20;
+// Answers of one message are taken whole, whatever the peer reads. One that finds others waiting on its connection may
+// have such a share of what these leave of so much: an eighth of 64 MiB lets in 1,000 answers of 64 KiB that nobody
+// reads, 12 of 4 MiB, which is what peers take at most unless told otherwise, but only one of 10 MB.
+inline constexpr size_t session_bodies_bytes_max = 64u << 20;
+inline constexpr size_t session_bodies_share = 8;
 // A stream tells its writer to wait above the first mark, and to go on below the second; each piece of its body counts
 // event_bytes more than it has, for that is what a small one costs.
 inline constexpr size_t stream_send_high = 256u << 10;
@@ -92,6 +97,8 @@ inline constexpr size_t slice_bytes_min = 8u << 10;
 
 // Calls of one channel that wait for a connection or a free stream.
 inline constexpr size_t calls_waiting_max = 100'000;
+// Messages submitted between two polls by the thread that polls: from here on it runs a turn of the loop at once.
+inline constexpr size_t posted_bytes_max = 1u << 20;
 // Undelivered events of a queue; at the bound new streams are refused.
 inline constexpr size_t queue_events_max = 200'000;
 // Messages of one stream that a queue holds for a binding, or that it has not said to have dealt with: so many bytes,
@@ -114,7 +121,6 @@ inline constexpr int ping_strikes_max = 2;
 inline constexpr Duration channel_idle_max = sec(30 * 60);
 // Connections of one server. Beyond, the one that has been idle for longest makes room.
 inline constexpr size_t connections_max = 100'000;
-
 // Connecting: gRPC's connection-backoff.md.
 inline constexpr Duration connect_timeout = sec(20);
 // Of several addresses of one name, the next is tried so long after the one before it (RFC 8305, gRFC A61).

@@ -366,6 +366,7 @@ void H2Session::remove(H2Stream* stream) {
   if (stream->body_ended_) ending_count_--;
   windows_growth_ -= stream->window_.bytes - limits::stream_window_bytes;
   if (stream->awaits_rest_) awaiting_count_--;
+  body_bytes_ -= stream->body_bytes_;
   if (pulse_ != nullptr) pulse_->on_stream_count(open_count_);
   if (!is_server_) flush_later();  // to say that there is room, or the last word
 }

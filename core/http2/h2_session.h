@@ -47,6 +47,7 @@ class H2Stream final : public Stream {
   void consumed(size_t byte_count) override;
   void reset(uint32_t h2_code) override;
   void awaits_rest(bool on) override;
+  bool has_room_for(size_t byte_count) const override;
   bool is_unsent() const override;
 
  private:
@@ -164,6 +165,7 @@ class H2Session final : public Session, private ConnEvents {
   size_t held_count_ = 0;
   size_t ending_count_ = 0;              // open, with the whole body at hand
   size_t awaiting_count_ = 0;            // open, and the rest of a message is to come
+  size_t body_bytes_ = 0;                // of all streams, that nghttp2 has not taken yet
   Time idle_since_;
   StreamQuota quota_;                    // client
   Block* output_ = nullptr;              // being filled by flush

@@ -107,6 +107,7 @@ bool H2Stream::data(Bytes data, bool last) {
   if (last) end_body();
   if (!data.empty()) {
     body_bytes_ += data.size();
+    session_->body_bytes_ += data.size();
     body_.push_back(std::move(data));
   }
   if (std::exchange(starved_, false)) nghttp2_session_resume_data(session_->raw_, id_);
@@ -147,6 +148,7 @@ long H2Stream::read(uint8_t* room, size_t size, uint32_t* flags) {
 
 void H2Stream::take(size_t size, std::vector<Bytes>* slices) {
   body_bytes_ -= size;
+  session_->body_bytes_ -= size;
   body_taken_ += size;
   while (size > 0) {
     Bytes& front = body_.front();
@@ -186,6 +188,15 @@ void H2Stream::awaits_rest(bool on) {
   if (session_ == nullptr || on == awaits_rest_) return;
   awaits_rest_ = on;
   on ? session_->awaiting_count_++ : session_->awaiting_count_--;
+}
+
+// Dynamic thresholds, as switches share their buffers (Choudhury and Hahne, 1998): small answers find room long after
+// large ones do not, and one alone always does.
+bool H2Stream::has_room_for(size_t byte_count) const {
+  size_t kept = session_ == nullptr ? 0 : session_->body_bytes_;
+  if (kept == 0) return true;
+  size_t left = limits::session_bodies_bytes_max - std::min(kept, limits::session_bodies_bytes_max);
+  return byte_count <= left / limits::session_bodies_share;
 }
 
 }  // namespace nebula

@@ -39,6 +39,7 @@ bool is_readable(int fd) {
 KeptLoop::Poll::Poll(KeptLoop& loop) : loop_(loop), is_alone_(!loop.in_poll_.exchange(true)) {
   if (!is_alone_) return;
   loop_.polls_++;
+  loop_.poller_ = pthread_self();
   drive_ = std::unique_lock(loop_.lock_);
   // A mutex is not fair: the thread that polls in a loop would have it again before the other one woke up.
   loop_.setup_over_.wait(drive_, [this] { return loop_.setups_ == 0; });
@@ -71,6 +72,14 @@ KeptLoop::KeptLoop(UvLoop& loop, Housekeeper* housekeeper, Fn<bool()> has_events
 
 KeptLoop::~KeptLoop() {
   if (housekeeper_ != nullptr) housekeeper_->remove(*this);
+}
+
+bool KeptLoop::drive() {
+  std::unique_lock<std::mutex> drive(lock_, std::try_to_lock);
+  if (!drive.owns_lock()) return false;
+  loop_.run_unattended();
+  if (has_events_()) loop_.show(true);
+  return true;
 }
 
 // ---- Housekeeper
@@ -136,7 +145,7 @@ void Housekeeper::run() {
 
 void Housekeeper::look(KeptLoop& loop) {
   bool is_stuck = loop.watch_ == KeptLoop::Watch::driven && loop.polls_ == loop.polls_seen_;
-  if (is_stuck && drive(loop)) return;
+  if (is_stuck && loop.drive()) return;  // this thread never waits for who drives
   suspect(loop);
 }
 
@@ -147,7 +156,7 @@ void Housekeeper::look_again(KeptLoop& loop, Time now) {
   } else if (loop.in_poll_ || !is_readable(loop.loop_.fd())) {
     loop.watch_ = KeptLoop::Watch::quiet;
     arm(loop, once);
-  } else if (drive(loop)) {
+  } else if (loop.drive()) {
     loop.watch_ = KeptLoop::Watch::driven;
     arm(loop, each_arrival);
   } else {
@@ -160,15 +169,6 @@ void Housekeeper::suspect(KeptLoop& loop) {
   loop.watch_ = KeptLoop::Watch::suspect;
   loop.polls_seen_ = loop.polls_;
   loop.due_ = monotonic_now() + look_interval;
-}
-
-// One turn. False: somebody else drives, and this thread never waits for one.
-bool Housekeeper::drive(KeptLoop& loop) {
-  std::unique_lock<std::mutex> drive(loop.lock_, std::try_to_lock);
-  if (!drive.owns_lock()) return false;
-  loop.loop_.run_unattended();
-  if (loop.has_events_()) loop.loop_.show(true);
-  return true;
 }
 
 void Housekeeper::arm(KeptLoop& loop, uint32_t events) {

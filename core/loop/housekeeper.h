@@ -56,6 +56,10 @@ class KeptLoop {
   KeptLoop(UvLoop& loop, Housekeeper* housekeeper, Fn<bool()> has_events);
   ~KeptLoop();  // while nobody polls; the housekeeper is not in a turn afterwards
 
+  // One turn that waits for nothing. False: somebody else drives.
+  bool drive();
+  bool is_poller() const { return poller_ == pthread_self(); }  // the calling thread was the last to poll
+
  private:
   friend Housekeeper;
   enum class Watch : uint8_t {
@@ -72,6 +76,7 @@ class KeptLoop {
   std::condition_variable setup_over_;
   std::atomic<int> setups_{0};  // that wait for their turn or are under way; polls let them go first
   std::atomic<bool> in_poll_{false};
+  std::atomic<pthread_t> poller_{};
   std::atomic<uint64_t> polls_{0};  // grows when a poll begins and when it ends
 
   // The housekeeper's.
@@ -97,7 +102,6 @@ class Housekeeper {
   void look(KeptLoop& loop);  // its descriptor is readable
   void look_again(KeptLoop& loop, Time now);
   void suspect(KeptLoop& loop);
-  bool drive(KeptLoop& loop);
   void arm(KeptLoop& loop, uint32_t events);
   int wait_ms() const;
 

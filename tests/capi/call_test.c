@@ -13,6 +13,22 @@ Test(call, brings_back_what_was_sent) {
   free_world(&w);
 }
 
+Test(call, brings_back_large_answers_all_given_between_two_polls) {
+  world w = make_world();
+  uint32_t size = 1 << 20;
+  char *message = malloc(size);
+  memset(message, 'm', size);
+  for (int i = 0; i < 40; i++)
+    cr_assert_neq(nebula_call_start(w.queue, w.echo, 7, 0, NULL, 0, message, size, NEBULA_END), 0);
+  turn_until(&w, &w.finished, 1);
+  cr_assert_eq(w.last.status, NEBULA_OK, "%s", w.text);
+  cr_assert_eq(w.last.size, size);
+  turn_until(&w, &w.finished, 40);
+  cr_assert_eq(w.last.status, NEBULA_OK, "%s", w.text);
+  free(message);
+  free_world(&w);
+}
+
 Test(call, knows_an_empty_message_from_none) {
   world w = make_world();
   cr_assert_eq(nebula_call_start(w.queue, w.echo, 7, 0, NULL, 0, NULL, 0, NEBULA_END), 0);

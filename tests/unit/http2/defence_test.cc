@@ -270,6 +270,25 @@ Test(defence, resets_a_stream_whose_message_does_not_go_on) {
   cr_assert_eq(attack.wire.world.loop.timer_count(), 0);
 }
 
+Test(h2_session, has_less_room_for_an_answer_the_more_others_wait) {
+  Attack attack;
+  attack.wire.raw->write(raw::frame(raw::settings, 0, 0, raw::setting(4, 0)) + raw::request(1, {}, true) +
+                         raw::request(3, {}, true));
+  attack.wire.settle();
+  Stream& first = *attack.wire.server.streams[0]->stream;
+  std::unique_ptr<Stream>& second = attack.wire.server.streams[1]->stream;
+  constexpr size_t most = limits::session_bodies_bytes_max, share = limits::session_bodies_share;
+  cr_assert(first.has_room_for(10 * most), "one alone always has");
+  for (Stream* stream : {&first, second.get()}) stream->headers(response_head(), false);
+  second->data(Bytes::copy(std::string(most / 2, 'x')), true);
+  attack.wire.settle();
+  cr_assert(first.has_room_for(most / 2 / share) && !first.has_room_for(most / 2 / share + 1));
+  first.data(Bytes::copy(std::string(most / 2, 'x')), true);
+  cr_assert(!first.has_room_for(1));
+  second.reset();
+  cr_assert(first.has_room_for(most / 2 / share), "what a stream kept goes with it");
+}
+
 Test(defence, lets_a_client_go_that_does_not_read) {
   Wire wire;
   wire.server.then_stream = [](StreamEnd& end) {

@@ -391,6 +391,26 @@ Test(server, lets_a_call_go_whose_message_does_not_go_on) {
   cr_assert(odd.world.lives());
 }
 
+Test(server, refuses_an_answer_for_which_a_slow_reader_leaves_no_room) {
+  ServerWorld world;
+  std::vector<std::unique_ptr<Call>> calls;
+  for (int i = 0; i < 3; i++) {
+    calls.push_back(std::make_unique<Call>("/hello/hold"));
+    cr_assert(world.start(*calls.back()).ok());
+    world.settle();
+  }
+  world.client_message_bytes_max = limits::session_bodies_bytes_max;
+  size_t large = limits::session_bodies_bytes_max / limits::session_bodies_share;
+  world.hold.calls[0]->reply(with(std::string(100'000, 'a')));
+  world.hold.calls[1]->reply(with(std::string(large, 'b')));
+  world.hold.calls[2]->reply(with(std::string(large / 2, 'c')));
+  world.world.loop.run_for(ms(100));
+  cr_assert(calls[0]->end() == "OK" && calls[2]->end() == "OK");
+  cr_assert_eq(calls[1]->code(), Code::resource_exhausted, "%s", calls[1]->end().c_str());
+  cr_assert_eq(calls[1]->ending()->fate, Fate::processed);
+  cr_assert(world.lives());
+}
+
 Test(server, refuses_compression_it_does_not_know_and_says_what_it_knows) {
   Odd odd;
   odd.head({{"grpc-encoding", "snappy"}});
