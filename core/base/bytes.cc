@@ -1,5 +1,7 @@
-// base/bytes.cc - blocks from malloc, whose per-thread caches are the pool.
+// base/bytes.cc - blocks from malloc, whose per-thread caches are the pool; very large ones from the system.
 #include "base/bytes.h"
+
+#include <sys/mman.h>
 
 #include <cstdlib>
 #include <cstring>
@@ -9,14 +11,33 @@
 
 namespace nebula {
 
+namespace {
+
+// From here on a block is mapped, and given back to the system when it goes. malloc would keep such memory: with each
+// large block that is freed, glibc raises what it takes for large, up to 32 MiB.
+constexpr size_t mapped_bytes_min = 8u << 20;
+
+}  // namespace
+
 Block* Block::make(size_t capacity) {
-  void* memory = std::malloc(sizeof(Block) + headroom + capacity);
+  size_t size = sizeof(Block) + headroom + capacity;
+  void* memory = nullptr;
+  if (capacity < mapped_bytes_min) {
+    memory = std::malloc(size);
+  } else {
+    memory = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) memory = nullptr;
+  }
   return memory == nullptr ? nullptr : new (memory) Block(capacity);
 }
 
 void Block::destroy() {
+  size_t capacity = capacity_;
   this->~Block();
-  std::free(this);
+  if (capacity < mapped_bytes_min)
+    std::free(this);
+  else
+    ::munmap(static_cast<void*>(this), sizeof(Block) + headroom + capacity);
 }
 
 Bytes Bytes::copy(std::string_view text) {

@@ -121,6 +121,10 @@ inline constexpr int ping_strikes_max = 2;
 inline constexpr Duration channel_idle_max = sec(30 * 60);
 // Connections of one server. Beyond, the one that has been idle for longest makes room.
 inline constexpr size_t connections_max = 100'000;
+// When so many connections have come to a server and three quarters of them have gone, free memory goes back to the
+// system. That takes milliseconds, so fewer are not worth it.
+inline constexpr size_t crowd_min = 1000;
+
 // Connecting: gRPC's connection-backoff.md.
 inline constexpr Duration connect_timeout = sec(20);
 // Of several addresses of one name, the next is tried so long after the one before it (RFC 8305, gRFC A61).

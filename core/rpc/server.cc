@@ -1,6 +1,8 @@
 // rpc/server.cc - accept, one session a connection, drain.
 #include "rpc/server.h"
 
+#include <malloc.h>
+
 #include <algorithm>
 
 #include "base/random.h"
@@ -115,6 +117,7 @@ void Server::accept(std::unique_ptr<Conn> conn) {
     return;
   }
   connections_.push_back(std::make_unique<Connection>(*this, std::move(conn)));
+  connections_most_ = std::max(connections_most_, connections_.size());
 }
 
 // An idle one goes; a client that has no call there dials again when it has one.
@@ -161,7 +164,17 @@ void Server::remove(Connection* connection) {
   *found = std::move(connections_.back());
   connections_.pop_back();
   loop_.later([gone = std::move(gone)] {});
+  if (connections_most_ >= limits::crowd_min && connections_.size() < connections_most_ / 4) give_memory_back_later();
   if (draining_ && connections_.empty()) finish_drain_later();
+}
+
+// What is freed in the middle of the heap stays with malloc, and a crowd leaves much of that behind: 59 of 60 MiB after
+// 4,000 connections. In a later step, when they have really gone.
+void Server::give_memory_back_later() {
+  connections_most_ = connections_.size();
+#ifdef __GLIBC__
+  loop_.later([] { ::malloc_trim(0); });
+#endif
 }
 
 size_t Server::session_count() const { return connections_.size(); }

@@ -47,6 +47,7 @@ class Server {
   void accept(std::unique_ptr<Conn> conn);
   bool make_room();  // for one more connection
   void remove(Connection* connection);
+  void give_memory_back_later();
   void finish_drain_later();
 
   Loop& loop_;
@@ -57,6 +58,7 @@ class Server {
   std::vector<std::unique_ptr<Listener>> listeners_;
   Pace pace_;
   std::vector<std::unique_ptr<Connection>> connections_;
+  size_t connections_most_ = 0;  // since memory was given back
   std::unique_ptr<Timer> drain_timer_;
   Fn<void()> drained_;
   bool draining_ = false;

@@ -4,6 +4,7 @@
 #include <criterion/criterion.h>
 
 #include <cstring>
+#include <string>
 
 using namespace nebula;
 
@@ -23,6 +24,18 @@ Test(bytes, counts_instead_of_copying) {
     cr_assert(bytes.block()->is_shared());
   }
   cr_assert(not bytes.block()->is_shared());
+}
+
+Test(bytes, holds_large_contents_as_well) {
+  std::string text(9u << 20, 'x');
+  text += "the end";
+  Bytes end;
+  {
+    Bytes bytes = Bytes::copy(text);
+    cr_assert(bytes.view() == text);
+    end = bytes.slice(text.size() - 7, 7);
+  }
+  cr_assert_eq(end.view(), "the end");
 }
 
 Test(bytes, shares_the_block_with_its_slices) {
