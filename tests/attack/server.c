@@ -6,7 +6,7 @@
 
 enum { ECHO = 1, BIG = 2, HOLD = 3 };
 
-static char big[1 << 20];
+static char big[10 << 20];
 
 static int32_t on_event(void *context, const nebula_event *event) {
   (void)context;
