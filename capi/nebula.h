@@ -254,9 +254,9 @@ NEBULA_API int32_t  nebula_call_headers(uint64_t call, const void *metadata, uin
    Client: of a method that streams requests; NEBULA_END ends its stream of requests (half-close).
    Server: with NEBULA_END the status is OK and the id is dead then; without, more may follow where the method streams
    responses, and at last nebula_call_finish, for trailers. The codec is the request's unless flags name one. A single
-   response is kept until the client reads it, if there is room: one that finds others waiting on its connection may
-   have an eighth of what these leave of 64 MiB, and reaches its client as RESOURCE_EXHAUSTED otherwise. Stream what is
-   larger. */
+   response is kept until the client reads it: one alone always, beside others on its connection up to 256 MiB in all
+   (16 MiB of a client whose streams begin with a window of less than 16 KiB). Beyond, the call ends with
+   RESOURCE_EXHAUSTED: stream what is so large. */
 NEBULA_API int32_t  nebula_call_send(uint64_t call, const void *data, uint32_t size, uint32_t flags);
 /* The same from a buffer of nebula_buffer_new, without a copy; takes the reference over, also on failure. */
 NEBULA_API int32_t  nebula_call_give(uint64_t call, nebula_buffer *buffer, uint32_t flags);

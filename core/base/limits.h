@@ -78,11 +78,12 @@ inline constexpr Duration bdp_pause = ms(100);
 
 // Bytes that a session keeps for a peer that does not read. Beyond, streams wait for room.
 inline constexpr size_t session_output_bytes_max = 1u << 20;
-// Answers of one message are taken whole, whatever the peer reads. One that finds others waiting on its connection may
-// have such a share of what these leave of so much: an eighth of 64 MiB lets in 1,000 answers of 64 KiB that nobody
-// reads, 12 of 4 MiB, which is what peers take at most unless told otherwise, but only one of 10 MB.
-inline constexpr size_t session_bodies_bytes_max = 64u << 20;
-inline constexpr size_t session_bodies_share = 8;
+// Answers of one message are taken whole, whatever the peer reads. One alone always is; others may wait beside it up to
+// so much: 64 answers of 4 MiB, which is what peers take at most unless told otherwise. No gRPC client begins a stream
+// with a window of less than 64 KiB; one that grants less than a quarter of that does not mean to read.
+inline constexpr size_t session_bodies_bytes_max = 256u << 20;
+inline constexpr size_t miser_bodies_bytes_max = 16u << 20;
+inline constexpr int miser_window_bytes = 16 << 10;
 // A stream tells its writer to wait above the first mark, and to go on below the second; each piece of its body counts
 // event_bytes more than it has, for that is what a small one costs.
 inline constexpr size_t stream_send_high = 256u << 10;

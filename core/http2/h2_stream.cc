@@ -190,13 +190,10 @@ void H2Stream::awaits_rest(bool on) {
   on ? session_->awaiting_count_++ : session_->awaiting_count_--;
 }
 
-// Dynamic thresholds, as switches share their buffers (Choudhury and Hahne, 1998): small answers find room long after
-// large ones do not, and one alone always does.
 bool H2Stream::has_room_for(size_t byte_count) const {
-  size_t kept = session_ == nullptr ? 0 : session_->body_bytes_;
-  if (kept == 0) return true;
-  size_t left = limits::session_bodies_bytes_max - std::min(kept, limits::session_bodies_bytes_max);
-  return byte_count <= left / limits::session_bodies_share;
+  if (session_ == nullptr || session_->body_bytes_ == 0) return true;
+  bool is_miser = nghttp2_session_get_stream_remote_window_size(session_->raw_, id_) < limits::miser_window_bytes;
+  return session_->body_bytes_ + byte_count <= (is_miser ? limits::miser_bodies_bytes_max : limits::session_bodies_bytes_max);
 }
 
 }  // namespace nebula

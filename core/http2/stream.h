@@ -81,7 +81,7 @@ class Stream {
   // Server: the peer is in the middle of a message, or no longer. In it, it is reset when it sends less than
   // limits::rate_min for limits::stall_timeout.
   virtual void awaits_rest(bool on) = 0;
-  // Whether that much may be handed to data() though nobody has looked at what it answered before.
+  // Server: whether that much may be handed to data() though nobody has looked at what it answered before.
   virtual bool has_room_for(size_t byte_count) const = 0;
   virtual bool is_unsent() const = 0;                   // client: nothing of the request has left this process
 };

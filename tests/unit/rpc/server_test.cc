@@ -400,9 +400,9 @@ Test(server, refuses_an_answer_for_which_a_slow_reader_leaves_no_room) {
     world.settle();
   }
   world.client_message_bytes_max = limits::session_bodies_bytes_max;
-  size_t large = limits::session_bodies_bytes_max / limits::session_bodies_share;
-  world.hold.calls[0]->reply(with(std::string(100'000, 'a')));
-  world.hold.calls[1]->reply(with(std::string(large, 'b')));
+  size_t large = limits::session_bodies_bytes_max / 2;
+  world.hold.calls[0]->reply(with(std::string(large, 'a')));
+  world.hold.calls[1]->reply(with(std::string(large + 1, 'b')));
   world.hold.calls[2]->reply(with(std::string(large / 2, 'c')));
   world.world.loop.run_for(ms(100));
   cr_assert(calls[0]->end() == "OK" && calls[2]->end() == "OK");
