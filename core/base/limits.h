@@ -124,7 +124,7 @@ inline constexpr Duration channel_idle_max = sec(30 * 60);
 inline constexpr size_t connections_max = 100'000;
 // When so many connections have come to a server and three quarters of them have gone, free memory goes back to the
 // system. That takes milliseconds, so fewer are not worth it.
-inline constexpr size_t crowd_min = 1000;
+inline constexpr size_t crowd_min = 200;
 
 // Connecting: gRPC's connection-backoff.md.
 inline constexpr Duration connect_timeout = sec(20);
