@@ -14,11 +14,24 @@
 #include "nebula.h"
 #include "transport/tls_options.h"
 
+namespace nebula {
+class Calls;
+class IoThread;
+}  // namespace nebula
+
 struct nebula_engine {
+  explicit nebula_engine(std::unique_ptr<nebula::Engine> engine);
+  ~nebula_engine();
+
   std::unique_ptr<nebula::Engine> engine;
   uint64_t generation = nebula::fork_generation();
   std::mutex lock;
-  std::vector<nebula_queue*> queues;  // a channel that is freed tells all of them
+  std::vector<nebula::Calls*> calls;  // of each loop; a channel that is freed tells all of them
+
+  uint32_t io_threads_wanted = 0;
+  std::mutex io_lock;
+  std::vector<std::unique_ptr<nebula::IoThread>> io_threads;
+  size_t io_next = 0;
 
   // In a fork child: the parent's threads, sockets and locks are not here.
   bool is_forked() const { return generation != nebula::fork_generation(); }

@@ -75,7 +75,7 @@ uint64_t nebula_call_start(nebula_queue* queue, uint64_t method, uint64_t tag, u
   Time deadline = timeout_us == 0 || timeout_us > timeout_us_max
                       ? Time::never()
                       : monotonic_now() + us(static_cast<int64_t>(timeout_us));
-  std::unique_ptr<ClientRecord> record = std::make_unique<ClientRecord>(queue, tag, known, deadline);
+  std::unique_ptr<ClientRecord> record = std::make_unique<ClientRecord>(queue->calls(), queue, tag, known, deadline);
   record->wants_headers = (flags & NEBULA_WANT_HEADERS) != 0;
   record->holds = known->holds;
   record->facts.path = known->method.path;
@@ -88,9 +88,9 @@ uint64_t nebula_call_start(nebula_queue* queue, uint64_t method, uint64_t tag, u
   operation.encoding = flags & compression_flags ? encoding_of_flags(flags) : known->target->encoding;
   if (data != nullptr) operation.message = copy_of(data, size);
   if (data != nullptr && streams_requests(shape)) record->facts.unsent = size + limits::event_bytes;
-  uint64_t id = record->id = add_call(queue, Side::client, &record->facts);
+  uint64_t id = record->id = add_call(queue, &queue->calls(), Side::client, &record->facts);
   if (id == 0) return 0;
-  queue->post_start(std::move(record), std::move(operation));
+  queue->calls().post_start(std::move(record), std::move(operation));
   return id;
 }
 

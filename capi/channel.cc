@@ -64,7 +64,7 @@ void nebula_channel_free(nebula_channel* channel) {
   nebula_engine* engine = channel->target->engine;
   if (!engine->is_forked()) {
     std::lock_guard<std::mutex> hold(engine->lock);
-    for (nebula_queue* queue : engine->queues) queue->post_forget(channel->target);
+    for (Calls* calls : engine->calls) calls->post_forget(channel->target);
   }
   delete channel;
 }

@@ -4,8 +4,13 @@
 
 #include "abi/layout.h"
 #include "border.h"
+#include "io_thread.h"
 
 using namespace nebula;
+
+nebula_engine::nebula_engine(std::unique_ptr<Engine> engine) : engine(std::move(engine)) {}
+
+nebula_engine::~nebula_engine() { io_threads.clear(); }
 
 namespace nebula {
 
@@ -38,6 +43,8 @@ uint64_t microseconds_left(Time deadline, Time now) {
 }  // namespace nebula
 
 namespace {
+
+constexpr uint32_t io_threads_max = 256;
 
 constexpr std::string_view engine_codes[] = {
     "",
@@ -75,7 +82,7 @@ const char* nebula_strerror(int32_t code) {
 nebula_engine* nebula_engine_new(const nebula_engine_options* options, nebula_error* error) {
   nebula_engine_options known;
   if (!read_options(options, &known)) return fail(error, NEBULA_E_VERSION, options_message), nullptr;
-  if (known.io_threads != 0 || known.memory_limit != 0)
+  if (known.io_threads > io_threads_max || known.memory_limit != 0)
     return fail(error, NEBULA_E_ARGUMENT, "engine: io_threads and memory_limit must be 0 in this version"), nullptr;
   Config config;
   config.registry = or_default(known.registry, or_default(std::getenv("NEBULA_REGISTRY"), config.registry));
@@ -83,8 +90,8 @@ nebula_engine* nebula_engine_new(const nebula_engine_options* options, nebula_er
   config.has_housekeeper = or_default(std::getenv("NEBULA_HOUSEKEEPER"), "on") != "off";
   Result<std::unique_ptr<Engine>> made = Engine::make(config);
   if (!made.ok()) return fail(error, made.status()), nullptr;
-  nebula_engine* engine = new nebula_engine;
-  engine->engine = std::move(*made);
+  nebula_engine* engine = new nebula_engine(std::move(*made));
+  engine->io_threads_wanted = known.io_threads;
   return engine;
 }
 

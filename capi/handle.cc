@@ -17,6 +17,7 @@ namespace {
 
 struct Handle {
   nebula_queue* queue = nullptr;
+  Calls* calls = nullptr;
   CallFacts* facts = nullptr;
   Side side = Side::any;
   bool is_dead = false;
@@ -60,8 +61,8 @@ int32_t account(Handle& handle, const Operation& operation) {
   return NEBULA_FULL;
 }
 
-// Posts it. `over`: the queue, if that had better be relieved once the lock is free.
-int32_t hand_over(uint64_t id, Side side, Operation operation, nebula_queue** over) {
+// Posts it. `over`: where the call lives, if that had better be relieved once the lock is free.
+int32_t hand_over(uint64_t id, Side side, Operation operation, Calls** over) {
   std::lock_guard<std::mutex> hold(table().lock);
   Handle* handle = table().calls.find(id);
   if (handle == nullptr || handle->is_dead) return NEBULA_E_STALE;
@@ -75,8 +76,8 @@ int32_t hand_over(uint64_t id, Side side, Operation operation, nebula_queue** ov
     if (result < 0) return result;
   }
   operation.side = handle->side;
-  handle->queue->post(std::move(operation));
-  if (handle->queue->is_piled_up()) *over = handle->queue;
+  handle->calls->post(std::move(operation));
+  if (handle->calls->is_piled_up()) *over = handle->calls;
   if (ends_call) table().calls.remove(id);
   return result;
 }
@@ -99,14 +100,20 @@ void remove_method(uint64_t id) {
   table().methods.remove(id);
 }
 
-uint64_t add_call(nebula_queue* queue, Side side, CallFacts* facts) {
+uint64_t add_call(nebula_queue* queue, Calls* calls, Side side, CallFacts* facts) {
   std::lock_guard<std::mutex> hold(table().lock);
-  return table().calls.add(Handle{queue, facts, side, false});
+  return table().calls.add(Handle{queue, calls, facts, side, false});
 }
 
 void remove_call(uint64_t id) {
   std::lock_guard<std::mutex> hold(table().lock);
   table().calls.remove(id);
+}
+
+bool is_live(uint64_t id) {
+  std::lock_guard<std::mutex> hold(table().lock);
+  Handle* handle = table().calls.find(id);
+  return handle != nullptr && !handle->is_dead;
 }
 
 void remove_calls(const nebula_queue* queue) {
@@ -123,9 +130,9 @@ bool mark_dead(uint64_t id) {
 }
 
 int32_t submit(uint64_t id, Side side, Operation operation) {
-  nebula_queue* queue = nullptr;
-  int32_t result = hand_over(id, side, std::move(operation), &queue);
-  if (queue != nullptr) queue->relieve();
+  Calls* calls = nullptr;
+  int32_t result = hand_over(id, side, std::move(operation), &calls);
+  if (calls != nullptr) calls->place().relieve();
   return result;
 }
 

@@ -16,6 +16,7 @@
 
 namespace nebula {
 
+class Calls;
 struct Operation;
 
 // Where a channel leads. Each queue opens a channel of its own to it when the first call of that queue needs one.
@@ -53,8 +54,9 @@ uint64_t add_method(std::shared_ptr<const ClientMethod> method);  // 0: too many
 std::shared_ptr<const ClientMethod> find_method(uint64_t id);     // null: none
 void remove_method(uint64_t id);
 
-uint64_t add_call(nebula_queue* queue, Side side, CallFacts* facts);  // 0: too many
+uint64_t add_call(nebula_queue* queue, Calls* calls, Side side, CallFacts* facts);  // 0: too many
 void remove_call(uint64_t id);
+bool is_live(uint64_t id);  // the binding has not ended it, and it has not died
 void remove_calls(const nebula_queue* queue);
 
 // The call died before it was answered. True: the binding has not answered yet, so it is to hear of it. No operation

@@ -115,14 +115,14 @@ typedef struct nebula_event {
 } nebula_event;             /* 64 bytes: one cache line */
 
 /* ---- options ------------------------------------------------------------------------------------------ */
-enum { NEBULA_QUEUE_INLINE = 0 };
+enum { NEBULA_QUEUE_INLINE = 0, NEBULA_QUEUE_THREADED = 1 };
 typedef struct nebula_engine_options {
-  uint32_t size, io_threads;      /* io_threads: must be 0 in this version */
+  uint32_t size, io_threads;      /* io_threads: for threaded queues; 0: a thread for each core, 4 at most */
   const char *registry;           /* "host:", "host:?dir=/x", "static:...", "mem:"; NULL: $NEBULA_REGISTRY, else "host:" */
   uint64_t memory_limit;          /* must be 0 in this version */
 } nebula_engine_options;
 typedef struct nebula_queue_options {
-  uint32_t size, mode;            /* NEBULA_QUEUE_INLINE: the thread that polls does the I/O */
+  uint32_t size, mode;            /* INLINE: the thread that polls does the I/O; THREADED: I/O threads do */
   uint32_t event_size;            /* stride of the event array; 0: sizeof(nebula_event) */
   uint32_t batch;                 /* events delivered by one poll at most; 0: 256 */
   uint32_t capacity;              /* undelivered events from which on new calls are refused; 0: 200,000 */
@@ -140,8 +140,8 @@ typedef struct nebula_tls {
 typedef struct nebula_server_options {
   uint32_t size, max_message;     /* bytes of a request at most; 0: 4 MiB */
   uint32_t max_streams;           /* calls of one connection at a time; 0: 1,000 */
-  uint32_t max_connections;       /* beyond, the oldest idle one is closed; of several queues each has its share.
-                                     0: by the process's limit of descriptors */
+  uint32_t max_connections;       /* beyond, the oldest idle one is closed; each inline queue, or I/O thread, has
+                                     its share. 0: by the process's limit of descriptors */
   uint32_t keepalive_ms;          /* pings a client that was silent for so long; 0: 2 h */
   uint32_t keepalive_timeout_ms;  /* closes if nothing comes within so long after; 0: 20 s */
   uint32_t min_ping_ms;           /* apart clients' pings must be, or they are too many; 0: 5 min, 2 h without calls */
@@ -211,7 +211,8 @@ NEBULA_API int32_t        nebula_server_method(nebula_server *server, const char
 NEBULA_API int32_t        nebula_server_listen(nebula_server *server, const char *address, const nebula_listen_options *options, nebula_error *error);
 /* Binds, listens, announces; returns when every watcher on this host can see it. With several queues each listens at
    the same addresses, keeps the connections that come to it and gets their calls: one thread polls each. So they spread
-   connections, not the calls of one. */
+   connections, not the calls of one. Threaded queues instead get calls one by one, each that has the fewest open.
+   All must be of one mode. */
 NEBULA_API int32_t        nebula_server_start(nebula_server *server, nebula_queue **queues, int32_t count, nebula_error *error);
 /* The addresses in use, separated by spaces, ending in NUL, cut at size. Returns the full length. */
 NEBULA_API int32_t        nebula_server_urls(nebula_server *server, char *out, uint32_t size);

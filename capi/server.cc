@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "border.h"
+#include "io_thread.h"
 #include "queue.h"
 #include "rpc/health.h"
 #include "rpc/reflection.h"
@@ -23,15 +24,31 @@ struct Registered {
   ServedMethod served;
 };
 
-// A registered method on one loop: hands its calls to the queue.
+// Which queue gets the calls that come to one loop.
+struct Spread {
+  // That with the fewest open calls; of equal ones, each in its turn.
+  nebula_queue& next() {
+    std::rotate(queues.begin(), queues.begin() + 1, queues.end());
+    return **std::min_element(queues.begin(), queues.end(), [](const nebula_queue* a, const nebula_queue* b) {
+      return a->served_calls < b->served_calls;
+    });
+  }
+
+  Calls& calls;
+  std::vector<nebula_queue*> queues;  // the loop's own, or all threaded ones
+};
+
+// A registered method on one loop: hands its calls to a queue.
 class QueueMethod final : public Service {
  public:
-  QueueMethod(nebula_queue& queue, ServedMethod method) : queue_(queue), method_(method) {}
+  QueueMethod(Spread& spread, ServedMethod method) : spread_(spread), method_(method) {}
 
-  void call(Request request, Reply reply) override { queue_.serve(method_, std::move(request), std::move(reply)); }
+  void call(Request request, Reply reply) override {
+    spread_.calls.serve(spread_.next(), method_, std::move(request), std::move(reply));
+  }
 
  private:
-  nebula_queue& queue_;
+  Spread& spread_;
   const ServedMethod method_;
 };
 
@@ -61,15 +78,16 @@ std::vector<std::string> split_names(std::string_view text) {
   return names;
 }
 
-// What a server has on the loop of one of its queues. Each has listeners of its own, at the same addresses, and keeps
+// What a server has on one loop: that of an inline queue, or an I/O thread's. Each has listeners of its own, at the same addresses, and keeps
 // the connections that come to them; nothing is shared. Touched by who drives that loop.
 struct Branch {
-  explicit Branch(nebula_queue& queue, const Descriptors& descriptors)
-      : queue(queue), reflection(router, descriptors) {}
+  Branch(Spread spread, const Descriptors& descriptors) : spread(std::move(spread)), reflection(router, descriptors) {}
 
   Status route(const std::vector<Registered>& registered, const std::vector<std::string>& services);
 
-  nebula_queue& queue;
+  Loop& loop() { return spread.calls.worker().loop(); }
+
+  Spread spread;
   Router router;
   Health health;
   Reflection reflection;
@@ -79,7 +97,7 @@ struct Branch {
 
 Status Branch::route(const std::vector<Registered>& registered, const std::vector<std::string>& services) {
   for (const Registered& each : registered) {
-    Service* method = &methods.emplace_back(queue, each.served);
+    Service* method = &methods.emplace_back(spread, each.served);
     if (Status status = router.add({each.path, false, method, each.shape}); !status.ok()) return status;
   }
   for (const std::string& service : services) health.set(service, Health::State::serving);
@@ -98,7 +116,7 @@ struct nebula_server {
       : engine(engine), limits(limits), encoding(encoding) {}
 
   bool has_started() const { return !branches.empty(); }
-  Status start(nebula_queue** queues, int32_t count);
+  Status start(std::vector<Spread> spreads);
   void stop();
   Status listen_all(AnnouncedServer& running, const std::vector<std::string>& services);
   Status announce_all(Branch& first, const std::vector<std::string>& services);
@@ -111,46 +129,47 @@ struct nebula_server {
   Descriptors descriptors;
   std::vector<Listening> listenings;
   std::vector<std::unique_ptr<Branch>> branches;  // one for each queue; the first is the one that is announced
+  nebula_queue* first = nullptr;  // of those that it was started with: is told of its drain
   std::string urls;
 };
 
-Status nebula_server::start(nebula_queue** queues, int32_t count) {
+Status nebula_server::start(std::vector<Spread> spreads) {
   bool is_named = std::any_of(listenings.begin(), listenings.end(),
                               [](const Listening& each) { return !each.address || !each.names.empty(); });
   std::vector<std::string> services = known.services();
   descriptors.add_own();
   ServerLimits share = limits;
-  share.connections_max = (limits.connections_max + count - 1) / count;
+  share.connections_max = (limits.connections_max + spreads.size() - 1) / spreads.size();
   std::vector<Url> shared;
-  for (int32_t i = 0; i < count; i++) {
-    KeptLoop::Setup setup(*queues[i]->loop);
-    Branch& branch = *branches.emplace_back(std::make_unique<Branch>(*queues[i], descriptors));
-    if (Status status = branch.route(methods, services); !status.ok()) return status;
-    Registry* registry = nullptr;
-    if (i == 0 && is_named) {
-      TRY(registry, queues[i]->worker->registry());
-    }
-    branch.running = std::make_unique<AnnouncedServer>(queues[i]->worker->env(), registry, branch.router, share);
-    if (i == 0) {
-      if (Status status = listen_all(*branch.running, services); !status.ok()) return status;
-      if (count > 1) shared = branch.running->share();
-    }
-    for (const Url& url : shared)
-      if (i > 0)
-        if (Status status = branch.running->listen(url); !status.ok()) return status;
+  for (Spread& each : spreads) branches.push_back(std::make_unique<Branch>(std::move(each), descriptors));
+  Status status;
+  for (const std::unique_ptr<Branch>& branch : branches) {
+    if (!status.ok()) break;
+    branch->spread.calls.place().perform([&] {
+      status = branch->route(methods, services);
+      if (!status.ok()) return;
+      Worker& worker = branch->spread.calls.worker();
+      bool is_first = branch == branches.front();
+      Result<Registry*> registry = is_first && is_named ? worker.registry() : Result<Registry*>(nullptr);
+      if (!(status = registry.status()).ok()) return;
+      branch->running = std::make_unique<AnnouncedServer>(worker.env(), *registry, branch->router, share);
+      if (is_first) {
+        status = listen_all(*branch->running, services);
+        if (status.ok() && branches.size() > 1) shared = branch->running->share();
+        for (const Url& url : branch->running->urls()) urls.append(urls.empty() ? "" : " ").append(url.text());
+      } else {
+        for (const Url& url : shared)
+          if (status.ok()) status = branch->running->listen(url);
+      }
+    });
   }
-  KeptLoop::Setup setup(*queues[0]->loop);
-  for (const Url& url : branches[0]->running->urls()) urls.append(urls.empty() ? "" : " ").append(url.text());
-  return announce_all(*branches[0], services);
+  return status.ok() ? announce_all(*branches.front(), services) : status;
 }
 
 void nebula_server::stop() {
-  for (std::unique_ptr<Branch>& branch : branches) {
-    // What was posted for this server runs first: it refers to it.
-    KeptLoop::Setup setup(*branch->queue.loop);
-    branch->queue.worker->loop().run_once(ms(0));
-    branch->running.reset();
-  }
+  // After what was posted for this server, which refers to it.
+  for (std::unique_ptr<Branch>& branch : branches)
+    branch->spread.calls.place().perform([&branch] { branch->running.reset(); });
   branches.clear();
   urls.clear();
 }
@@ -175,13 +194,16 @@ Status nebula_server::announce_all(Branch& first, const std::vector<std::string>
   std::sort(names.begin(), names.end());
   names.erase(std::unique(names.begin(), names.end()), names.end());
 
-  // We are the loop's driver at the moment, so the answer comes while we run it.
-  std::shared_ptr<std::optional<Status>> answer = std::make_shared<std::optional<Status>>();
-  first.running->announce(names, [answer](Result<bool> result) { *answer = result.status(); });
-  UvLoop& loop = first.queue.worker->loop();
-  Time end = monotonic_now() + sec(10);
-  while (!*answer && monotonic_now() < end) loop.run_once(ms(100));
-  return answer->value_or(unavailable("the registry did not answer within 10 s"));
+  std::shared_ptr<Status> answer = std::make_shared<Status>();
+  bool has_answered = first.spread.calls.place().perform_until(
+      [&first, &names, answer](Fn<void()> tell) {
+        first.running->announce(names, [answer, tell = std::move(tell)](Result<bool> result) mutable {
+          *answer = result.status();
+          tell();
+        });
+      },
+      sec(10));
+  return has_answered ? *answer : unavailable("the registry did not answer within 10 s");
 }
 
 extern "C" {
@@ -253,7 +275,17 @@ int32_t nebula_server_start(nebula_server* server, nebula_queue** queues, int32_
   if (server->has_started()) return fail(error, NEBULA_E_STATE, "start: the server has started already");
   if (server->listenings.empty())
     return fail(error, NEBULA_E_STATE, "start: nothing to listen at, call nebula_server_listen first");
-  Status status = server->start(queues, count);
+  std::vector<Spread> spreads;
+  bool is_inline = queues[0]->is_inline();
+  for (int32_t i = 0; i < count; i++) {
+    if (queues[i]->is_inline() != is_inline)
+      return fail(error, NEBULA_E_ARGUMENT, "start: the queues must be all inline or all threaded");
+    if (is_inline) spreads.push_back({queues[i]->calls(), {queues[i]}});
+  }
+  if (!is_inline)
+    for (Calls* calls : io_calls(*server->engine)) spreads.push_back({*calls, {queues, queues + count}});
+  server->first = queues[0];
+  Status status = server->start(std::move(spreads));
   if (status.ok()) return NEBULA_OK;
   server->stop();
   return fail(error, status);
@@ -275,7 +307,7 @@ int32_t nebula_server_health(nebula_server* server, const char* service, int32_t
   if (server->engine->is_forked()) return NEBULA_E_FORKED;
   if (!server->has_started()) return NEBULA_E_STATE;
   for (const std::unique_ptr<Branch>& branch : server->branches)
-    branch->queue.worker->loop().post(
+    branch->loop().post(
         [branch = branch.get(), service = std::string(service), state] { branch->health.set(service, state); });
   return NEBULA_OK;
 }
@@ -292,20 +324,20 @@ int32_t nebula_server_drain(nebula_server* server, int32_t timeout_ms, uint64_t 
   if (server->engine->is_forked()) return NEBULA_E_FORKED;
   if (!server->has_started()) return NEBULA_E_STATE;
   Duration wait = timeout_ms < 0 ? limits::drain_timeout : ms(timeout_ms);
-  // Counted on the loop of the first queue, which gets the event.
-  nebula_queue* first = &server->branches[0]->queue;
+  // Counted on one loop.
+  Loop* loop = &server->branches[0]->loop();
   std::shared_ptr<size_t> left = std::make_shared<size_t>(server->branches.size());
-  auto count_down = [first, left, tag] {
-    first->worker->loop().post([first, left, tag] {
+  auto count_down = [loop, first = server->first, left, tag] {
+    loop->post([first, left, tag] {
       if (--*left > 0) return;
       nebula_event event{};
       event.kind = NEBULA_EV_DRAINED;
       event.tag = tag;
-      first->push(QueuedEvent{event, {}, false, {}, false});
+      first->post_event(event);
     });
   };
   for (const std::unique_ptr<Branch>& branch : server->branches) {
-    branch->queue.worker->loop().post([branch = branch.get(), wait, count_down] {
+    branch->loop().post([branch = branch.get(), wait, count_down] {
       branch->health.shut_down();
       branch->running->drain(wait, count_down);
     });

@@ -99,18 +99,20 @@ Status Engine::start_home() {
 
 Result<std::unique_ptr<Worker>> Worker::make(Engine& engine) {
   TRY(std::unique_ptr<UvLoop> loop, UvLoop::make());
-  return std::unique_ptr<Worker>(new Worker(engine, std::move(loop)));
+  std::unique_ptr<Worker> worker = std::make_unique<Worker>(engine, *loop);
+  worker->own_loop_ = std::move(loop);
+  return worker;
 }
 
-Worker::Worker(Engine& engine, std::unique_ptr<UvLoop> loop)
+Worker::Worker(Engine& engine, UvLoop& loop)
     : engine_(engine),
-      loop_(std::move(loop)),
+      loop_(loop),
       random_(system_seed()),
-      network_(*loop_, engine.log(), random_, engine.drivers().transports, engine.hub()) {}
+      network_(loop_, engine.log(), random_, engine.drivers().transports, engine.hub()) {}
 
 Result<Registry*> Worker::registry() {
   if (registry_ == nullptr) {
-    TRY(registry_, engine_.registry_for(*loop_));
+    TRY(registry_, engine_.registry_for(loop_));
   }
   return registry_.get();
 }

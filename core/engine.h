@@ -58,9 +58,10 @@ class Engine {
 
 class Worker {
  public:
-  static Result<std::unique_ptr<Worker>> make(Engine& engine);
+  static Result<std::unique_ptr<Worker>> make(Engine& engine);  // with a loop of its own
+  Worker(Engine& engine, UvLoop& loop);
 
-  UvLoop& loop() { return *loop_; }
+  UvLoop& loop() { return loop_; }
   Env env() { return network_.env(); }
   Result<Registry*> registry();  // opened on first use
 
@@ -72,11 +73,11 @@ class Worker {
   static Status check_target(const Url& target, const Drivers& drivers);
 
  private:
-  Worker(Engine& engine, std::unique_ptr<UvLoop> loop);
   Result<std::unique_ptr<Channel>> open_named(ChannelName name, ChannelLimits limits);
 
   Engine& engine_;
-  std::unique_ptr<UvLoop> loop_;
+  std::unique_ptr<UvLoop> own_loop_;
+  UvLoop& loop_;
   Random random_;
   Network network_;
   std::unique_ptr<Registry> registry_;

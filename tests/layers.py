@@ -37,9 +37,13 @@ THREADED = {
     "core/loop/keeper.*": "the thread that holds the locks of the registry's files",
     "core/transport/mem.*": "the hub in which ends on different loops find each other",
     "core/engine.*": "the start of threads, by whichever loop first needs them",
-    "capi/border.h": "an engine's list of queues: queues come and go on threads of their own",
+    "capi/border.h": "an engine's lists of loops and of I/O threads: queues come and go on threads of their own",
     "capi/channel.cc": "a channel's method numbers: any thread may ask for one",
-    "capi/queue.*": "the same list; and how much any thread has posted",
+    "capi/calls.cc": "the list of loops; how much any thread has posted",
+    "capi/calls.h": "how much any thread has posted",
+    "capi/io_thread.cc": "the list of I/O threads",
+    "capi/queue.h": "how many calls a queue has, by which loops on other threads choose one",
+    "capi/threaded_queue.h": "one poller at a time; events on their way from I/O threads",
     "capi/handle.*": "the process's table of ids: any thread may name a call",
 }
 CROSSING = re.compile(

@@ -1,6 +1,7 @@
 // loop/loop_thread.cc - start, turn until told to end, join.
 #include "loop/loop_thread.h"
 
+#include <chrono>
 #include <condition_variable>
 #include <mutex>
 
@@ -36,21 +37,32 @@ void LoopThread::run() {
 }
 
 void LoopThread::run_sync(Fn<void()> work) {
+  run_until([work = std::move(work)](Fn<void()> tell) mutable {
+    work();
+    tell();
+  }, nanos(-1));
+}
+
+bool LoopThread::run_until(Fn<void(Fn<void()> tell)> work, Duration wait_max) {
   NEBULA_ASSERT(!pthread_equal(pthread_self(), thread_));
-  struct {
+  struct State {
     std::mutex lock;
     std::condition_variable changed;
-    bool done = false;
-  } state;
-  loop_->post([&state, &work] {
-    work();
-    // Told under the lock: the waiting thread destroys the state as soon as it sees it done.
-    std::lock_guard<std::mutex> hold(state.lock);
-    state.done = true;
-    state.changed.notify_one();
+    bool is_told = false;
+  };
+  std::shared_ptr<State> state = std::make_shared<State>();
+  loop_->post([state, work = std::move(work)]() mutable {
+    work([state] {
+      std::lock_guard<std::mutex> hold(state->lock);
+      state->is_told = true;
+      state->changed.notify_one();
+    });
   });
-  std::unique_lock<std::mutex> hold(state.lock);
-  state.changed.wait(hold, [&state] { return state.done; });
+  std::unique_lock<std::mutex> hold(state->lock);
+  auto is_told = [&state] { return state->is_told; };
+  if (wait_max >= Duration()) return state->changed.wait_for(hold, std::chrono::nanoseconds(wait_max.ns), is_told);
+  state->changed.wait(hold, is_told);
+  return true;
 }
 
 }  // namespace nebula

@@ -27,6 +27,10 @@ class LoopThread {
   // Runs `work` on the thread and returns when it has ended. Not from the thread itself.
   void run_sync(Fn<void()> work);
 
+  // Runs `work` on the thread and returns when it has called `tell`, or after `wait_max` (negative: without end):
+  // whether it has. Not from the thread itself.
+  bool run_until(Fn<void(Fn<void()> tell)> work, Duration wait_max);
+
   // Where what lives on the loop is destroyed.
   void at_end(Fn<void()> clean_up) { clean_up_ = std::move(clean_up); }
 

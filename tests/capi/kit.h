@@ -10,6 +10,19 @@
 
 #include "nebula.h"
 
+/* Every test runs on queues of both modes. */
+#ifndef QUEUE_MODE
+#define QUEUE_MODE NEBULA_QUEUE_INLINE
+#endif
+
+static inline nebula_queue *new_queue(nebula_engine *engine, nebula_error *error) {
+  nebula_queue_options options;
+  memset(&options, 0, sizeof options);
+  options.size = sizeof options;
+  options.mode = QUEUE_MODE;
+  return nebula_queue_new(engine, &options, error);
+}
+
 enum { ECHO = 1, FAIL = 2, HANG = 3, LATE = 4, SILENT = 5 };
 
 typedef struct world {
@@ -82,7 +95,7 @@ static inline world make_world_with(const char *registry, const char *listen, co
   nebula_engine_options options = {sizeof options, 0, registry, 0};
   w.engine = nebula_engine_new(&options, &error);
   cr_assert_not_null(w.engine, "%s", error.message);
-  w.queue = nebula_queue_new(w.engine, NULL, &error);
+  w.queue = new_queue(w.engine, &error);
   cr_assert_not_null(w.queue, "%s", error.message);
   w.server = nebula_server_new(w.engine, of_server, &error);
   cr_assert_not_null(w.server, "%s", error.message);

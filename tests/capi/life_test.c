@@ -46,7 +46,7 @@ Test(life, wrong_arguments_get_an_answer) {
   nebula_engine_options bad = {sizeof bad, 0, "no scheme", 0};
   cr_assert_null(nebula_engine_new(&bad, &error));
   cr_assert(strstr(error.message, "no scheme") != NULL, "%s", error.message);
-  cr_assert_null(nebula_queue_new(NULL, NULL, &error));
+  cr_assert_null(new_queue(NULL, &error));
   cr_assert_null(nebula_server_new(NULL, NULL, &error));
   cr_assert_null(nebula_channel_new(NULL, "mem:x", NULL, &error));
   cr_assert_eq(nebula_poll(NULL, 0), NEBULA_E_ARGUMENT);
@@ -190,7 +190,7 @@ Test(life, a_registry_that_cannot_be_used_is_said_in_one_sentence) {
   nebula_engine_options options = {sizeof options, 0, registry, 0};
   nebula_error error = {0};
   nebula_engine *engine = nebula_engine_new(&options, &error);
-  nebula_queue *queue = nebula_queue_new(engine, NULL, &error);
+  nebula_queue *queue = new_queue(engine, &error);
   nebula_server *server = nebula_server_new(engine, NULL, &error);
   nebula_server_method(server, "/a/B", NEBULA_UNARY, 1);
   cr_assert_eq(nebula_server_listen(server, NULL, NULL, &error), 0);
@@ -212,7 +212,7 @@ Test(life, a_forked_child_is_told_and_can_begin_anew) {
     wrong |= nebula_poll(w.queue, 0) != NEBULA_E_FORKED;
     wrong |= nebula_queue_fd(w.queue) != NEBULA_E_FORKED;
     wrong |= nebula_call_start(w.queue, w.echo, 0, 0, NULL, 0, "x", 1, NEBULA_END) != 0;
-    wrong |= nebula_queue_new(w.engine, NULL, &error) != NULL || error.code != NEBULA_E_FORKED;
+    wrong |= new_queue(w.engine, &error) != NULL || error.code != NEBULA_E_FORKED;
     free_world(&w); /* must not hang, and must not touch what is the parent's */
     world own = make_world();
     call_and_wait(&own, own.echo, "child");

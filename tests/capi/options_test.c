@@ -17,9 +17,9 @@ typedef struct served {
 static served serve(const nebula_server_options *options) {
   nebula_error error = {0};
   served s = {0};
-  nebula_engine_options of_engine = {sizeof of_engine, 0, "mem:", 0};
+  nebula_engine_options of_engine = {sizeof of_engine, 1, "mem:", 0}; /* more I/O threads share the bounds */
   s.engine = nebula_engine_new(&of_engine, &error);
-  s.queue = nebula_queue_new(s.engine, NULL, &error);
+  s.queue = new_queue(s.engine, &error);
   s.server = nebula_server_new(s.engine, options, &error);
   cr_assert_not_null(s.server, "%s", error.message);
   cr_assert_eq(nebula_server_method(s.server, "/hello/greet", NEBULA_UNARY, ECHO), 0);

@@ -34,7 +34,7 @@ static world serve(const char *address, const nebula_tls *tls, const char *annou
   nebula_error error = {0};
   nebula_engine_options options = {sizeof options, 0, "mem:", 0};
   w.engine = nebula_engine_new(&options, &error);
-  w.queue = nebula_queue_new(w.engine, NULL, &error);
+  w.queue = new_queue(w.engine, &error);
   w.server = nebula_server_new(w.engine, NULL, &error);
   cr_assert_eq(nebula_server_method(w.server, "/test.Echo/Echo", NEBULA_UNARY, ECHO), 0);
   nebula_listen_options listen = {sizeof listen, 0, announce, tls};

@@ -29,6 +29,15 @@ void expect(bool holds, const char* what) {
   wrong = true;
 }
 
+uint32_t mode = NEBULA_QUEUE_INLINE;
+
+nebula_queue* new_queue(nebula_engine* engine) {
+  nebula_queue_options options{};
+  options.size = sizeof options;
+  options.mode = mode;
+  return nebula_queue_new(engine, &options, nullptr);
+}
+
 // Calls on their way from the polling thread to the answering one.
 struct Desk {
   std::mutex lock;
@@ -72,7 +81,7 @@ void serve(nebula_queue* queue, Desk* desk) {
 }
 
 void call_many(nebula_engine* engine, const std::string& target, std::atomic<uint64_t>* victim) {
-  nebula_queue* queue = nebula_queue_new(engine, nullptr, nullptr);
+  nebula_queue* queue = new_queue(engine);
   nebula_channel* channel = nebula_channel_new(engine, target.c_str(), nullptr, nullptr);
   uint64_t method = nebula_channel_method(channel, "/test.Desk/Ask", NEBULA_UNARY);
   int started = 0, ended = 0;
@@ -100,7 +109,7 @@ void serve_and_call(size_t queue_count) {
   nebula_engine_options options{sizeof options, 0, "mem:", 0};
   nebula_engine* engine = nebula_engine_new(&options, nullptr);
   std::vector<nebula_queue*> queues(queue_count);
-  for (nebula_queue*& queue : queues) queue = nebula_queue_new(engine, nullptr, nullptr);
+  for (nebula_queue*& queue : queues) queue = new_queue(engine);
   nebula_server* server = nebula_server_new(engine, nullptr, nullptr);
   expect(nebula_server_method(server, "/test.Desk/Ask", NEBULA_UNARY, 1) == 0, "method");
   nebula_listen_options listen{};
@@ -153,13 +162,17 @@ void serve_and_call(size_t queue_count) {
   nebula_server_free(server);
   for (nebula_queue* queue : queues) nebula_queue_free(queue);
   nebula_engine_free(engine);
-  std::printf("capi_tsan: %zu queues, %d calls, %s\n", queue_count, clients * calls_each, wrong ? "WRONG" : "ok");
+  std::printf("capi_tsan: %zu %s queues, %d calls, %s\n", queue_count, mode == NEBULA_QUEUE_INLINE ? "inline" : "threaded",
+              clients * calls_each, wrong ? "WRONG" : "ok");
 }
 
 }  // namespace
 
 int main() {
-  serve_and_call(1);
-  serve_and_call(4);
+  for (uint32_t each : {NEBULA_QUEUE_INLINE, NEBULA_QUEUE_THREADED}) {
+    mode = each;
+    serve_and_call(1);
+    serve_and_call(4);
+  }
   return wrong ? 1 : 0;
 }
