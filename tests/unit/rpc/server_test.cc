@@ -393,13 +393,13 @@ Test(server, lets_a_call_go_whose_message_does_not_go_on) {
 
 Test(server, refuses_an_answer_for_which_a_slow_reader_leaves_no_room) {
   ServerWorld world;
+  world.client_message_bytes_max = limits::session_bodies_bytes_max;
   std::vector<std::unique_ptr<Call>> calls;
   for (int i = 0; i < 3; i++) {
     calls.push_back(std::make_unique<Call>("/hello/hold"));
     cr_assert(world.start(*calls.back()).ok());
     world.settle();
   }
-  world.client_message_bytes_max = limits::session_bodies_bytes_max;
   size_t large = limits::session_bodies_bytes_max / 2;
   world.hold.calls[0]->reply(with(std::string(large, 'a')));
   world.hold.calls[1]->reply(with(std::string(large + 1, 'b')));
