@@ -16,7 +16,7 @@ Status Inbox::feed(Bytes chunk) {
   while (true) {
     TRY(std::optional<Frame> frame, reader_.next());
     if (!frame) break;
-    frames_.push_back(std::move(*frame));
+    frames_.push(std::move(*frame));
   }
   if (!frames_.empty()) {
     ready();
@@ -48,9 +48,8 @@ void Inbox::cut(Ending ending) {
 
 Source::Next Inbox::take(Bytes* message) {
   if (frames_.empty()) return call_ == nullptr || (has_all_ && !is_broken_) ? Next::end : Next::later;
-  if (frames_.front().is_compressed && must_wait()) return Next::later;
-  Frame frame = std::move(frames_.front());
-  frames_.pop_front();
+  if (frames_.next_is_compressed() && must_wait()) return Next::later;
+  Frame frame = frames_.pop();
   size_t credit = frames_.empty() ? uncredited_ : std::min(uncredited_, frame.payload.size() + frame_prefix_bytes);
   uncredited_ -= credit;
   if (call_ != nullptr && !has_all_ && credit > 0) call_->on_taken(credit);

@@ -4,9 +4,8 @@
 // its credit back as they are taken.
 #pragma once
 
-#include <deque>
-
 #include "loop/anchor.h"
+#include "rpc/backlog.h"
 #include "rpc/call.h"
 #include "rpc/frame.h"
 
@@ -48,7 +47,7 @@ class Inbox final : public Source {
   InboxEvents* call_;                // null: it is over
   Pace* const pace_;
   FrameReader reader_;
-  std::deque<Frame> frames_;
+  Backlog frames_;
   bool has_all_ = false;             // the peer will send no more
   bool is_broken_ = false;           // `ending_` tells why
   size_t uncredited_ = 0;            // bytes that have arrived and for which the peer has no new credit yet

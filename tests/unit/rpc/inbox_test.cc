@@ -144,6 +144,42 @@ Test(inbox, refuses_a_message_over_the_limit_and_a_compressed_one) {
   cr_assert_eq(flagged.feed(std::string("\1\0\0\0\2xx", 7)).code(), Code::internal);
 }
 
+// ---- many small messages
+
+Test(inbox, keeps_many_small_messages_in_about_their_own_size) {
+  for (size_t size : {0, 1, 20, 100, 127}) {
+    for (bool is_compressed : {false, true}) {
+      Desk desk(1000, 0, Encoding::gzip);
+      std::string one = framed(std::string(size, 'a'));
+      one[0] = is_compressed;
+      size_t before = allocated_bytes();
+      // Each in a DATA frame of its own.
+      while (desk.fed < limits::stream_window_bytes / 4) cr_assert(desk.feed(one).ok());
+      size_t cost = allocated_bytes() - before;
+      cr_assert_leq(cost, desk.fed + desk.fed / 2, "%zu bytes for messages of %zu", cost, size);
+      cr_assert_eq(desk.credit, 0);
+      if (is_compressed) continue;  // that is no gzip
+      desk.reader.allow(SIZE_MAX / 2);
+      cr_assert_eq(desk.reader.messages.size(), desk.fed / one.size());
+      cr_assert_eq(desk.credit, desk.fed);
+    }
+  }
+}
+
+Test(inbox, keeps_the_order_of_messages_that_wait_small_or_large_compressed_or_not) {
+  Desk desk(1000, 0, Encoding::gzip);
+  std::vector<std::string> sent;
+  for (size_t i = 0; i < 5000; i++) {
+    sent.push_back(std::to_string(i) + std::string(i % 7 == 0 ? 300 : i * 13 % 200, 'x'));
+    if (i % 11 == 0) sent.back().clear();
+    cr_assert(desk.feed(framed(sent.back(), i % 5 == 0 ? Encoding::gzip : Encoding::identity)).ok());
+    if (i % 3 == 0) desk.reader.allow(1);
+  }
+  desk.reader.allow(5000);
+  cr_assert(desk.reader.messages == sent);
+  cr_assert_eq(desk.credit, desk.fed);
+}
+
 // ---- compressed messages
 
 Test(inbox, inflates_a_message_when_it_is_taken_and_gives_credit_for_what_was_sent) {
