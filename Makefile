@@ -44,13 +44,14 @@ build: build/release/build.ninja ## the engine, the examples, the benchmarks, th
 test: setup ## every test there is; ONLY="layers docs unit capi cpp tsan sim attack memory fuzz exports python interop" for some
 	@$(PYTHON) tests/run.py $(ONLY)
 
-bench: build python ## the benchmarks, one number per line; BENCH=memory for one of them; figures in build/bench
+bench: build python ## the benchmarks; BENCH=memory for one of them, BENCH=unary for cases of speed; figures in build/bench
 	@$(PYTHON) tests/bench/run.py $(BENCH)
 
-bench-peers: setup ## gRPC C++ (libgrpc++-dev), for `make bench` to be compared with
+bench-peers: setup ## what `make bench` compares with: gRPC C++, grpc-go, connect-go, rpcx, tonic; h2load
 	@scripts/setup.sh peers
 	@cmake -S . -B build/release -G Ninja $(CMAKE_release) >/dev/null
 	@cmake --build build/release --target bench_grpc_peer
+	@$(PYTHON) tests/bench/speed/peers.py
 
 sim: build/release/build.ninja ## the simulation; SEEDS=2000 SEED_START=1
 	@cmake --build build/release --target sim

@@ -3,7 +3,7 @@
 #
 # usage: scripts/setup.sh          what `make build`, `make test` and `make demo` need
 #        scripts/setup.sh checks   what a developer's checks need: clang-format, clang-tidy
-#        scripts/setup.sh peers    what benchmarks are compared with: gRPC C++
+#        scripts/setup.sh peers    what benchmarks are compared with: gRPC C++, h2load
 #
 # Says what it is about to install, and is silent and quick when all is there. Touches nothing outside apt.
 set -eu
@@ -18,7 +18,7 @@ case "${1:-}" in
   '') ;;
   checks) packages='clang-format clang-tidy' ;;
   fuzz) packages='clang libclang-rt-14-dev' ;;
-  peers) packages='libgrpc++-dev' ;;
+  peers) packages='libgrpc++-dev libprotobuf-dev protobuf-compiler protobuf-compiler-grpc nghttp2-client' ;;
   *) sed -n '2,7s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac
 
