@@ -134,8 +134,10 @@ void Housekeeper::run() {
     int count = ::epoll_wait(epoll_.get(), reports, reports_max, wait);
     std::lock_guard<std::mutex> hold(lock_);
     if (has_ended_) return;
-    for (int i = 0; i < count; i++)
-      if (auto found = loops_.find(reports[i].data.u64); found != loops_.end()) look(*found->second);
+    for (int i = 0; i < count; i++) {
+      uint64_t id = reports[i].data.u64;  // a copy: the struct is packed
+      if (auto found = loops_.find(id); found != loops_.end()) look(*found->second);
+    }
     Time now = monotonic_now();
     for (auto& [id, loop] : loops_)
       if (loop->watch_ == KeptLoop::Watch::suspect && loop->due_ <= now) look_again(*loop, now);
