@@ -93,11 +93,11 @@ def tls_of(certs, name: str, authorities: str = "ca") -> nebula.TLS:
     return nebula.TLS(certs.folder / f"{name}.pem", certs.folder / f"{name}.key", authorities=authority)
 
 
-@pytest.fixture
-def nebula_server(certs):
+@pytest.fixture(params=[False, True], ids=["inline", "threaded"])
+def nebula_server(certs, request):
     """The port of a Nebula server that takes anybody."""
-    tls = nebula.TLS(certs.server_pem, certs.server_key)
-    with Background(hello(), address="tls://127.0.0.1:0", tls=tls, drain_timeout=0.1) as server:
+    options = {"tls": nebula.TLS(certs.server_pem, certs.server_key), "threaded": request.param, "drain_timeout": 0.1}
+    with Background(hello(), address="tls://127.0.0.1:0", **options) as server:
         assert server.urls[0].startswith("tls://127.0.0.1:") and "?" not in server.urls[0]
         yield int(server.urls[0].rsplit(":", 1)[1])
 

@@ -1,4 +1,5 @@
-"""The engine of this process and its ports: one queue per event loop, one per thread without a loop.
+"""The engine of this process and its ports: one queue per event loop, one per thread without a loop. A loop has another
+one if it has a threaded server.
 
 All that the engine has to say is an event of a queue. A Port owns one queue, takes its events and hands each to who
 waits for it. Nothing is shared between ports, so no lock is held while a call runs.
@@ -82,9 +83,9 @@ class Link:
 class Port:
     """A queue and all that waits for its events. Used by one thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, mode: int = _nebula.QUEUE_INLINE) -> None:
         self.engine = default_engine()
-        self.queue = _nebula.Queue(self.engine)
+        self.queue = _nebula.Queue(self.engine, mode)
         self.pending: dict[int, Pending] = {}
         self.servers: dict[int, Calls] = {}  # by the tag of each of their methods
         self.drains: dict[int, Callable[[], None]] = {}
@@ -270,16 +271,19 @@ class LoopPort(Port):
     Owned by the loop: the only lasting reference is that of the loop's reader, which the loop drops when it closes.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__()
+    def __init__(self, loop: asyncio.AbstractEventLoop, mode: int) -> None:
+        super().__init__(mode)
         self.loop = loop
+        self.is_threaded = mode == _nebula.QUEUE_THREADED
         self.thread = threading.get_ident()
         self._dirty = False  # something was submitted since the last poll
         self._due = False  # a turn will come, so none needs to be asked for
         loop.add_reader(self.queue.fd(), self._turn)
 
     def flush_soon(self) -> None:
-        """Sends what was submitted, once for all of this turn of the loop."""
+        """Sends what was submitted, once for all of this turn of the loop. I/O threads do so without being asked."""
+        if self.is_threaded:
+            return
         self._dirty = True
         if not self._due and not self.loop.is_closed():
             self._due = True
@@ -311,6 +315,10 @@ class LoopPort(Port):
         super().close()
 
 
+# Those of one loop, by the mode of their queues.
+LoopPorts = dict[int, "weakref.ref[LoopPort]"]
+
+
 def settle(future: asyncio.Future[None]) -> None:
     """Ends a future, unless its awaiter has left."""
     if not future.done():
@@ -322,7 +330,7 @@ def settle(future: asyncio.Future[None]) -> None:
 _lock = threading.RLock()  # a finalizer may come while it is held
 _engine: Optional[_nebula.Engine] = None
 _threads = threading.local()
-_loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, weakref.ref[LoopPort]] = weakref.WeakKeyDictionary()
+_loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, LoopPorts] = weakref.WeakKeyDictionary()
 _ports: weakref.WeakSet[Port] = weakref.WeakSet()
 
 
@@ -344,13 +352,14 @@ def thread_port() -> ThreadPort:
     return port
 
 
-def loop_port(loop: asyncio.AbstractEventLoop) -> LoopPort:
-    """The port of a loop, called on its thread. It is closed with the loop."""
-    known = _loops.get(loop)
+def loop_port(loop: asyncio.AbstractEventLoop, mode: int = _nebula.QUEUE_INLINE) -> LoopPort:
+    """The port of a loop whose queue is of that mode, called on the loop's thread. It is closed with the loop."""
+    ports = _loops.setdefault(loop, {})
+    known = ports.get(mode)
     port = known() if known is not None else None
     if port is None:
-        port = LoopPort(loop)
-        _loops[loop] = weakref.ref(port)
+        port = LoopPort(loop, mode)
+        ports[mode] = weakref.ref(port)
     return port
 
 

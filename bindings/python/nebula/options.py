@@ -28,6 +28,7 @@ class ServeOptions(TypedDict, total=False):
     drain_timeout: float
     tls: Optional[TLS]
     compression: Optional[str]
+    threaded: bool
 
 
 def milliseconds(name: str, seconds: Any) -> int:

@@ -22,7 +22,7 @@ from nebula.describe import descriptor_set
 from nebula.errors import Code, Error
 from nebula.flow import Flow, Gate, LoopFlow, ThreadFlow
 from nebula.method import Arguments, BadReply, Method, make_method
-from nebula.options import ServeOptions, count, milliseconds
+from nebula.options import ServeOptions, count, flag, milliseconds
 from nebula.tls import TLS
 from nebula.workers import Workers
 
@@ -126,6 +126,7 @@ class Server:
         options: dict[str, int],
         drain_timeout: float,
         tls: Optional[TLS],
+        mode: int,
     ) -> None:
         self._services = services
         self._addresses = addresses
@@ -134,6 +135,7 @@ class Server:
         self._options = options  # of _nebula.Server
         self._drain_timeout = drain_timeout
         self._tls = tls
+        self._mode = mode  # of the queue
         self._methods: dict[int, Method] = {}  # by tag
         self._running: dict[int, Context] = {}  # by call
         self._native: Optional[_nebula.Server] = None
@@ -158,7 +160,7 @@ class Server:
         """
         if self._port is not None:
             raise RuntimeError("a server is started once")
-        port = self._port = engine.loop_port(asyncio.get_running_loop())
+        port = self._port = engine.loop_port(asyncio.get_running_loop(), self._mode)
         native = self._native = _nebula.Server(port.engine, **self._options)
         _servers.add(self)
         try:
@@ -395,6 +397,7 @@ def serve(
     drain_timeout: float = 10.0,
     tls: Optional[TLS] = None,
     compression: Optional[str] = None,
+    threaded: bool = False,
 ) -> Server:
     """Services on the running event loop, for `async with`; leaving the block drains.
 
@@ -410,6 +413,8 @@ def serve(
     running calls get at the end. tls: certificate and key of the tls:// addresses.
     compression: of answers, "gzip" or "zstd", as far as the caller accepts one and the handler does not say otherwise
     (Context.compress); None: none. Compressed requests need nothing said.
+    threaded: threads of the engine read, write and encrypt, and the event loop only runs handlers. It pays with TLS or
+    large messages on a busy loop, where a processor is free; it does not help handlers that compute: they hold the GIL.
 
     The life of a connection, in seconds. keepalive: after so long a silence a client is pinged, 0 is two hours;
     keepalive_timeout: and left if nothing comes within so long after, 0 is 20 s. min_ping: clients' own pings must be
@@ -440,7 +445,8 @@ def serve(
         "max_age_grace_ms": milliseconds("max_age_grace", max_age_grace),
         "compression": codec.compression_flag(compression),
     }
-    return Server(served, addresses or [None], names, workers, options, drain_timeout, tls)
+    mode = _nebula.QUEUE_THREADED if flag("threaded", threaded) else _nebula.QUEUE_INLINE
+    return Server(served, addresses or [None], names, workers, options, drain_timeout, tls, mode)
 
 
 def _requests(method: Method, encoding: Optional[str], flow: Optional[Flow]) -> Any:

@@ -107,9 +107,12 @@ struct Engine {
 struct Queue {
   std::shared_ptr<nebula_queue> handle;
 
-  explicit Queue(const Engine& engine) {
+  Queue(const Engine& engine, uint32_t mode) {
+    nebula_queue_options options{};
+    options.size = sizeof options;
+    options.mode = mode;
     nebula_error error{};
-    nebula_queue* raw = nebula_queue_new(engine.get().get(), nullptr, &error);
+    nebula_queue* raw = nebula_queue_new(engine.get().get(), &options, &error);
     if (!raw) raise(error);
     handle = own(raw, nebula_queue_free, engine.handle);
   }
@@ -458,7 +461,7 @@ void add_constants(py::module_& module) {
       CONSTANT(EV_CANCELLED), CONSTANT(EV_WRITABLE), CONSTANT(EV_DRAINED), CONSTANT(EV_WAKE);
   CONSTANT(END), CONSTANT(COMPRESS), CONSTANT(WANT_HEADERS), CONSTANT(WAIT_FOR_READY), CONSTANT(IDEMPOTENT),
       CONSTANT(JSON), CONSTANT(PROTO), CONSTANT(GZIP), CONSTANT(ZSTD);
-  CONSTANT(QUEUE_INLINE);
+  CONSTANT(QUEUE_INLINE), CONSTANT(QUEUE_THREADED);
 #undef CONSTANT
 }
 
@@ -476,7 +479,7 @@ PYBIND11_MODULE(_nebula, module) {
       .def(py::init<const std::optional<std::string>&>(), py::arg("registry") = py::none())
       .def("close", &Engine::close);
   py::class_<Queue>(module, "Queue")
-      .def(py::init<const Engine&>())
+      .def(py::init<const Engine&, uint32_t>(), py::arg("engine"), py::arg("mode") = int{NEBULA_QUEUE_INLINE})
       .def("fd", &Queue::fd)
       .def("wake", &Queue::wake)
       .def("close", &Queue::close);
