@@ -126,7 +126,7 @@ void Calls::push(nebula_queue* queue, QueuedEvent event) {
   found->second.push_back(std::move(event));
 }
 
-// All that a turn has brought, with one wake-up.
+// As a rule all that a turn has brought, with one wake-up.
 void Calls::hand_over() {
   for (auto& [queue, events] : std::exchange(outboxes_, {})) queue->take_over(std::move(events));
 }

@@ -148,6 +148,7 @@ class Calls {
   void settle(const std::vector<Settled>& settled);
   void drop(nebula_queue& queue);  // it is being freed
   void push(nebula_queue* queue, QueuedEvent event);
+  void hand_over();  // what was pushed for threaded queues, before the turn ends
 
  private:
   void start(std::unique_ptr<ClientRecord> record, Operation operation);
@@ -166,7 +167,6 @@ class Calls {
   CallRecord* find(uint64_t id);
   void take(CallRecord& record);     // messages of the peer, as many as the binding may have
   void on_source_end(CallRecord& record, std::optional<QueuedEvent> last);
-  void hand_over();
 
   nebula_engine& engine_;
   Worker& worker_;

@@ -167,9 +167,14 @@ Status nebula_server::start(std::vector<Spread> spreads) {
 }
 
 void nebula_server::stop() {
-  // After what was posted for this server, which refers to it.
-  for (std::unique_ptr<Branch>& branch : branches)
-    branch->spread.calls.place().perform([&branch] { branch->running.reset(); });
+  // After what was posted for this server, which refers to it. Its last events are in their queues when this returns:
+  // whoever frees what their tags mean puts that behind them.
+  for (std::unique_ptr<Branch>& branch : branches) {
+    branch->spread.calls.place().perform([&branch] {
+      branch->running.reset();
+      branch->spread.calls.hand_over();
+    });
+  }
   branches.clear();
   urls.clear();
 }
