@@ -21,7 +21,7 @@ class Gate {
 };
 
 struct World {
-  explicit World(nebula::ServerOptions options = {}) {
+  explicit World(nebula::ServerOptions options = {}, nebula::EngineOptions of_engine = {}) : engine("mem:", of_engine) {
     server.emplace(options, engine);
     server->unary("/t.T/Echo", [](const Text& request) { return request; });
     server->unary("/t.T/Fail", [](const Text& request) -> Text {
@@ -59,7 +59,7 @@ struct World {
 
   std::mutex lock;
   std::vector<nebula::Answer<Text>> hung;
-  nebula::Engine engine{"mem:"};
+  nebula::Engine engine;
   std::optional<nebula::Server> server;
   std::optional<nebula::Channel> channel;
 };

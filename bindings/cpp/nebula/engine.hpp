@@ -16,6 +16,14 @@
 
 namespace nebula {
 inline namespace v1 {
+
+struct EngineOptions {
+  // Threads of the engine read, write and encrypt; its own only takes what they bring, and runs callbacks. It pays with
+  // TLS or large messages where one thread is not enough.
+  bool threaded = false;
+  uint32_t io_threads = 0;  // of those; 0: one for each core, 4 at most
+};
+
 namespace detail {
 
 // Whoever waits for events: every tag that we give to the ABI is one of these.
@@ -40,7 +48,9 @@ std::thread spawn(Function function) {
 
 class Loop final : public Receiver {
  public:
-  static std::shared_ptr<Loop> make(const char* registry) { return {new Loop(registry), retire}; }
+  static std::shared_ptr<Loop> make(const char* registry, const EngineOptions& options) {
+    return {new Loop(registry, options), retire};
+  }
 
   // The one of all who name none. It ends with the last of them, so nothing is left to static destructors.
   static std::shared_ptr<Loop> common() {
@@ -48,7 +58,7 @@ class Loop final : public Receiver {
     static std::weak_ptr<Loop> known;
     std::lock_guard<std::mutex> hold(lock);
     std::shared_ptr<Loop> loop = known.lock();
-    if (loop == nullptr) known = loop = make(nullptr);
+    if (loop == nullptr) known = loop = make(nullptr, {});
     return loop;
   }
 
@@ -78,13 +88,17 @@ class Loop final : public Receiver {
   void close() { open_--; }
 
  private:
-  explicit Loop(const char* registry) {
+  Loop(const char* registry, const EngineOptions& options) {
     nebula_error error{};
-    nebula_engine_options options{};
-    options.size = sizeof options;
-    options.registry = registry;
-    engine_ = nebula_engine_new(&options, &error);
-    if (engine_ != nullptr) queue_ = nebula_queue_new(engine_, nullptr, &error);
+    nebula_engine_options of_engine{};
+    of_engine.size = sizeof of_engine;
+    of_engine.registry = registry;
+    of_engine.io_threads = options.io_threads;
+    nebula_queue_options of_queue{};
+    of_queue.size = sizeof of_queue;
+    of_queue.mode = options.threaded ? NEBULA_QUEUE_THREADED : NEBULA_QUEUE_INLINE;
+    engine_ = nebula_engine_new(&of_engine, &error);
+    if (engine_ != nullptr) queue_ = nebula_queue_new(engine_, &of_queue, &error);
     if (queue_ == nullptr) {
       nebula_engine_free(engine_);
       throw refusal(error);
@@ -149,12 +163,13 @@ class Loop final : public Receiver {
 }  // namespace detail
 
 // An engine and its thread; copies are the same one. Channels and servers that name none share Engine::common(). A
-// program that wants more threads for its I/O makes more engines, and gives each of them channels and servers.
+// program that wants more threads for its I/O makes more engines, and gives each of them channels and servers; or it
+// makes one that is threaded.
 class Engine {
  public:
   // registry: "host:", "host:?dir=/x", "static:...", "mem:"; empty: $NEBULA_REGISTRY, else "host:".
-  explicit Engine(const std::string& registry = {})
-      : loop_(detail::Loop::make(registry.empty() ? nullptr : registry.c_str())) {}
+  explicit Engine(const std::string& registry = {}, const EngineOptions& options = {})
+      : loop_(detail::Loop::make(registry.empty() ? nullptr : registry.c_str(), options)) {}
 
   static Engine common() { return Engine(detail::Loop::common()); }
 
