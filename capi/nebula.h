@@ -116,6 +116,7 @@ typedef struct nebula_event {
 
 /* ---- options ------------------------------------------------------------------------------------------ */
 enum { NEBULA_QUEUE_INLINE = 0, NEBULA_QUEUE_THREADED = 1 };
+enum { NEBULA_SPREAD_CALL = 0, NEBULA_SPREAD_CONNECTION = 1 };
 typedef struct nebula_engine_options {
   uint32_t size, io_threads;      /* io_threads: for threaded queues; 0: a thread for each core, 4 at most */
   const char *registry;           /* "host:", "host:?dir=/x", "static:...", "mem:"; NULL: $NEBULA_REGISTRY, else "host:" */
@@ -150,6 +151,8 @@ typedef struct nebula_server_options {
   uint32_t max_age_grace_ms;      /* and cut off so long after; 0: never */
   uint32_t compression;           /* of responses with NEBULA_COMPRESS: NEBULA_GZIP, NEBULA_ZSTD; 0: none. A caller that
                                      does not accept it gets one that it does, or none. Requests need no option */
+  uint32_t spread;                /* over threaded queues. CALL: each call to the queue that has the fewest open;
+                                     CONNECTION: all of a connection to one, in their order; connections in turn */
 } nebula_server_options;
 typedef struct nebula_listen_options {
   uint32_t size, reserved;
@@ -211,8 +214,8 @@ NEBULA_API int32_t        nebula_server_method(nebula_server *server, const char
 NEBULA_API int32_t        nebula_server_listen(nebula_server *server, const char *address, const nebula_listen_options *options, nebula_error *error);
 /* Binds, listens, announces; returns when every watcher on this host can see it. With several queues each listens at
    the same addresses, keeps the connections that come to it and gets their calls: one thread polls each. So they spread
-   connections, not the calls of one. Threaded queues instead get calls one by one, each that has the fewest open.
-   All must be of one mode. */
+   connections, not the calls of one. Over threaded queues calls spread as the server's options say. All must
+   be of one mode. */
 NEBULA_API int32_t        nebula_server_start(nebula_server *server, nebula_queue **queues, int32_t count, nebula_error *error);
 /* The addresses in use, separated by spaces, ending in NUL, cut at size. Returns the full length. */
 NEBULA_API int32_t        nebula_server_urls(nebula_server *server, char *out, uint32_t size);

@@ -26,8 +26,12 @@ struct Registered {
 
 // Which queue gets the calls that come to one loop.
 struct Spread {
-  // That with the fewest open calls; of equal ones, each in its turn.
-  nebula_queue& next() {
+  nebula_queue& queue_of(const Peer& peer) {
+    return by_connection ? *queues[peer.connection % queues.size()] : fewest();
+  }
+
+  // Of equal ones, each in its turn.
+  nebula_queue& fewest() {
     std::rotate(queues.begin(), queues.begin() + 1, queues.end());
     return **std::min_element(queues.begin(), queues.end(), [](const nebula_queue* a, const nebula_queue* b) {
       return a->served_calls < b->served_calls;
@@ -36,6 +40,7 @@ struct Spread {
 
   Calls& calls;
   std::vector<nebula_queue*> queues;  // the loop's own, or all threaded ones
+  bool by_connection;
 };
 
 // A registered method on one loop: hands its calls to a queue.
@@ -44,7 +49,8 @@ class QueueMethod final : public Service {
   QueueMethod(Spread& spread, ServedMethod method) : spread_(spread), method_(method) {}
 
   void call(Request request, Reply reply) override {
-    spread_.calls.serve(spread_.next(), method_, std::move(request), std::move(reply));
+    nebula_queue& queue = spread_.queue_of(request.context->peer());
+    spread_.calls.serve(queue, method_, std::move(request), std::move(reply));
   }
 
  private:
@@ -112,8 +118,8 @@ Status Branch::route(const std::vector<Registered>& registered, const std::vecto
 }  // namespace
 
 struct nebula_server {
-  nebula_server(nebula_engine* engine, ServerLimits limits, Encoding encoding)
-      : engine(engine), limits(limits), encoding(encoding) {}
+  nebula_server(nebula_engine* engine, ServerLimits limits, Encoding encoding, bool by_connection)
+      : engine(engine), limits(limits), encoding(encoding), by_connection(by_connection) {}
 
   bool has_started() const { return !branches.empty(); }
   Status start(std::vector<Spread> spreads);
@@ -124,6 +130,7 @@ struct nebula_server {
   nebula_engine* const engine;
   const ServerLimits limits;
   const Encoding encoding;
+  const bool by_connection;  // NEBULA_SPREAD_CONNECTION
   Router known;  // paths that are taken, and their services
   std::vector<Registered> methods;
   Descriptors descriptors;
@@ -220,6 +227,8 @@ nebula_server* nebula_server_new(nebula_engine* engine, const nebula_server_opti
   if (engine->is_forked()) return fail(error, NEBULA_E_FORKED, forked_message), nullptr;
   if (!is_compression(known.compression))
     return fail(error, NEBULA_E_ARGUMENT, "server: compression is NEBULA_GZIP, NEBULA_ZSTD or 0"), nullptr;
+  if (known.spread != NEBULA_SPREAD_CALL && known.spread != NEBULA_SPREAD_CONNECTION)
+    return fail(error, NEBULA_E_ARGUMENT, "server: spread is NEBULA_SPREAD_CALL or NEBULA_SPREAD_CONNECTION"), nullptr;
   ServerLimits limits;
   if (known.max_message != 0) limits.message_bytes_max = known.max_message;
   if (known.max_streams != 0) limits.session.streams_max = known.max_streams;
@@ -231,7 +240,8 @@ nebula_server* nebula_server_new(nebula_engine* engine, const nebula_server_opti
   take_ms(known.max_idle_ms, &limits.idle_max);
   take_ms(known.max_age_ms, &limits.age_max);
   take_ms(known.max_age_grace_ms, &limits.age_grace);
-  return new nebula_server(engine, limits, encoding_of_flags(known.compression));
+  bool by_connection = known.spread == NEBULA_SPREAD_CONNECTION;
+  return new nebula_server(engine, limits, encoding_of_flags(known.compression), by_connection);
 }
 
 int32_t nebula_server_method(nebula_server* server, const char* path, int32_t shape, uint64_t tag) {
@@ -285,10 +295,15 @@ int32_t nebula_server_start(nebula_server* server, nebula_queue** queues, int32_
   for (int32_t i = 0; i < count; i++) {
     if (queues[i]->is_inline() != is_inline)
       return fail(error, NEBULA_E_ARGUMENT, "start: the queues must be all inline or all threaded");
-    if (is_inline) spreads.push_back({queues[i]->calls(), {queues[i]}});
+    if (is_inline) spreads.push_back({queues[i]->calls(), {queues[i]}, server->by_connection});
   }
-  if (!is_inline)
-    for (Calls* calls : io_calls(*server->engine)) spreads.push_back({*calls, {queues, queues + count}});
+  if (!is_inline) {
+    std::vector<nebula_queue*> all(queues, queues + count);
+    for (Calls* calls : io_calls(*server->engine)) {
+      spreads.push_back({*calls, all, server->by_connection});
+      std::rotate(all.begin(), all.begin() + 1, all.end());  // each thread's first connection to another queue
+    }
+  }
   server->first = queues[0];
   Status status = server->start(std::move(spreads));
   if (status.ok()) return NEBULA_OK;

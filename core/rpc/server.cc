@@ -15,6 +15,7 @@ namespace nebula {
 class Server::Connection final : public SessionEvents {
  public:
   Connection(Server& server, std::unique_ptr<Conn> conn) : server_(server), peer_(conn->peer()) {
+    peer_.connection = ++server.connections_seen_;
     session_ = h2_session(server.loop_, std::move(conn), true, *this, server.limits_.session);
     expect_preface(limits::preface_timeout);
     const ServerLimits& limits = server.limits_;

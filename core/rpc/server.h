@@ -58,6 +58,7 @@ class Server {
   std::vector<std::unique_ptr<Listener>> listeners_;
   Pace pace_;
   std::vector<std::unique_ptr<Connection>> connections_;
+  uint64_t connections_seen_ = 0;
   size_t connections_most_ = 0;  // since memory was given back
   std::unique_ptr<Timer> drain_timer_;
   Fn<void()> drained_;

@@ -25,6 +25,7 @@ struct Peer {
   int64_t pid = -1;
   bool is_encrypted = false;       // by TLS
   std::vector<std::string> names;  // TLS: of its verified certificate, "DNS:example.com", "URI:spiffe://a/b"; else none
+  uint64_t connection = 0;         // server: its number, from 1, among those that came to the same loop
 };
 
 struct ConnEvents {

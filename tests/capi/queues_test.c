@@ -17,7 +17,7 @@ typedef struct group {
   world called;
 } group;
 
-static group make_group_at(const char *registry, const char *listen) {
+static group make_group_with(const char *registry, const char *listen, uint32_t spread) {
   group g;
   memset(&g, 0, sizeof g);
   nebula_error error = {0};
@@ -26,13 +26,19 @@ static group make_group_at(const char *registry, const char *listen) {
   cr_assert_not_null(g.engine, "%s", error.message);
   for (int i = 0; i < QUEUES; i++) g.seen[i].queue = g.queues[i] = new_queue(g.engine, NULL);
   g.called.queue = g.callers = new_queue(g.engine, NULL);
-  g.server = nebula_server_new(g.engine, NULL, NULL);
+  nebula_server_options of_server = {.size = sizeof of_server, .spread = spread};
+  g.server = nebula_server_new(g.engine, &of_server, &error);
+  cr_assert_not_null(g.server, "%s", error.message);
   cr_assert_eq(nebula_server_method(g.server, "/test.Echo/Echo", NEBULA_UNARY, ECHO), 0);
   cr_assert_eq(nebula_server_method(g.server, "/test.Echo/Hang", NEBULA_UNARY, HANG), 0);
   cr_assert_eq(nebula_server_listen(g.server, listen, NULL, &error), 0, "%s", error.message);
   cr_assert_eq(nebula_server_start(g.server, g.queues, QUEUES, &error), 0, "%s", error.message);
   nebula_server_urls(g.server, g.urls, sizeof g.urls);
   return g;
+}
+
+static group make_group_at(const char *registry, const char *listen) {
+  return make_group_with(registry, listen, NEBULA_SPREAD_CALL);
 }
 
 static group make_group(const char *listen) { return make_group_at("mem:", listen); }
@@ -129,6 +135,52 @@ Test(queues, they_are_found_by_one_name) {
   cr_assert_eq(system(command), 0);
 }
 
+Test(queues, get_the_calls_of_one_connection_by_the_fewest_open) {
+  group g = make_group("mem:group");
+  nebula_channel *channel = g.channels[g.channel_count++] = nebula_channel_new(g.engine, "mem:group", NULL, NULL);
+  uint64_t hang = nebula_channel_method(channel, "/test.Echo/Hang", NEBULA_UNARY);
+  for (int i = 0; i < 3 * QUEUES; i++) start(&g.called, hang, "ask", 0);
+  for (int turns = 0; turns < 10000 && served(&g) < 3 * QUEUES; turns++) turn_all(&g);
+  expect_shares(&g, 3 * QUEUES, QUEUE_MODE == NEBULA_QUEUE_THREADED ? 3 : 0);
+  free_group(&g);
+}
+
+/* The one that got the calls of this connection, in their order. */
+static int queue_of_connection(group *g, int count) {
+  nebula_channel *channel = g->channels[g->channel_count++] = nebula_channel_new(g->engine, "mem:group", NULL, NULL);
+  uint64_t hang = nebula_channel_method(channel, "/test.Echo/Hang", NEBULA_UNARY);
+  char text[16], expected[16];
+  for (int i = 0; i < count; i++) {
+    snprintf(text, sizeof text, "%d", i);
+    start(&g->called, hang, text, 0);
+  }
+  int came = 0, chosen = -1;
+  for (int turns = 0; turns < 10000 && came < count; turns++) {
+    turn(&g->called, 1);
+    for (int i = 0; i < QUEUES; i++) {
+      int32_t ready = nebula_poll(g->queues[i], 0);
+      const nebula_event *events = nebula_queue_events(g->queues[i]);
+      for (int32_t e = 0; e < ready; e++) {
+        cr_assert_eq(events[e].kind, NEBULA_EV_CALL);
+        if (chosen < 0) chosen = i;
+        cr_assert_eq(i, chosen, "call %d came to queue %d, the first to %d", came, i, chosen);
+        snprintf(expected, sizeof expected, "%d", came++);
+        cr_assert(events[e].size == strlen(expected) && memcmp(events[e].data, expected, events[e].size) == 0);
+      }
+    }
+  }
+  cr_assert_eq(came, count);
+  return chosen;
+}
+
+Test(queues, keep_the_order_of_a_connection_where_that_is_wanted) {
+  group g = make_group_with("mem:", "mem:group", NEBULA_SPREAD_CONNECTION);
+  int has_one[QUEUES] = {0};
+  for (int i = 0; i < CHANNELS; i++) has_one[queue_of_connection(&g, 20)]++;
+  for (int i = 0; i < QUEUES; i++) cr_assert_geq(has_one[i], CHANNELS / QUEUES / 2, "queue %d has %d", i, has_one[i]);
+  free_group(&g);
+}
+
 Test(queues, health_is_that_of_the_server) {
   group g = make_group("mem:group");
   cr_assert_eq(nebula_server_health(g.server, "", 2), 0);
@@ -181,6 +233,9 @@ Test(queues, a_server_may_go_in_the_middle_of_a_drain) {
 Test(queues, wrong_ones_are_refused) {
   group g = make_group("mem:group");
   nebula_error error = {0};
+  nebula_server_options unknown = {.size = sizeof unknown, .spread = 2};
+  cr_assert_null(nebula_server_new(g.engine, &unknown, &error));
+  cr_assert(strstr(error.message, "spread is NEBULA_SPREAD_CALL") != NULL, "%s", error.message);
   nebula_server *other = nebula_server_new(g.engine, NULL, NULL);
   cr_assert_eq(nebula_server_listen(other, "mem:other", NULL, NULL), 0);
   nebula_queue *twice[] = {g.queues[0], g.queues[1], g.queues[0]}, *none[] = {g.queues[0], NULL};

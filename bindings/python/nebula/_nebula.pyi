@@ -67,6 +67,8 @@ GZIP: int
 ZSTD: int
 QUEUE_INLINE: int
 QUEUE_THREADED: int
+SPREAD_CALL: int
+SPREAD_CONNECTION: int
 
 # certificate, key, authorities, server_name
 Tls = tuple[Optional[str], ...]
