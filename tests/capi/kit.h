@@ -34,7 +34,7 @@ typedef struct world {
   /* what the last events said */
   uint64_t hung_call, cancelled_call;
   int32_t cancelled_status;
-  int finished, served, drained, woken;
+  int finished, served, cancelled, drained, woken;
   uint32_t answer_flags;    /* of ECHO, besides NEBULA_END */
   nebula_event last;        /* FINISHED; its pointers are good until the next poll */
   char text[512];           /* its data, as a string */
@@ -63,6 +63,7 @@ static inline void take(world *w, const nebula_event *event) {
       snprintf(w->text, sizeof w->text, "%.*s", (int)event->size, event->data ? (const char *)event->data : "");
       break;
     case NEBULA_EV_CANCELLED:
+      w->cancelled++;
       w->cancelled_call = event->call;
       w->cancelled_status = event->status;
       break;

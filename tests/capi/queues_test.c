@@ -230,6 +230,52 @@ Test(queues, a_server_may_go_in_the_middle_of_a_drain) {
   free_group(&g);
 }
 
+Test(queues, may_go_while_their_calls_are_open) {
+  enum { CALLS = 3 * QUEUES };
+  group g = make_group("mem:group");
+  nebula_channel *channel = g.channels[g.channel_count++] = nebula_channel_new(g.engine, "mem:group", NULL, NULL);
+  uint64_t hang = nebula_channel_method(channel, "/test.Echo/Hang", NEBULA_UNARY);
+  world leaving;
+  memset(&leaving, 0, sizeof leaving);
+  leaving.queue = new_queue(g.engine, NULL);
+  for (int i = 0; i < CALLS; i++) start(&leaving, hang, "ask", 0);
+  for (int turns = 0; turns < 10000 && served(&g) < CALLS; turns++) {
+    turn(&leaving, 0);
+    turn_all(&g);
+  }
+  expect_shares(&g, CALLS, 0);
+  nebula_queue_free(leaving.queue);
+  cr_assert_eq(leaving.finished, 0);
+  int cancelled = 0;
+  for (int turns = 0; turns < 10000 && cancelled < CALLS; turns++) {
+    turn_all(&g);
+    cancelled = 0;
+    for (int i = 0; i < QUEUES; i++) cancelled += g.seen[i].cancelled;
+  }
+  cr_assert_eq(cancelled, CALLS, "the server has heard of %d", cancelled);
+  start(&g.called, nebula_channel_method(channel, "/test.Echo/Echo", NEBULA_UNARY), "others go on", 10000000);
+  turn_all_until(&g, &g.called.finished, 1);
+  cr_assert_eq(g.called.last.status, NEBULA_OK, "%s", g.called.text);
+  free_group(&g);
+}
+
+Test(queues, of_both_modes_are_refused) {
+  group g = make_group("mem:group");
+  nebula_error error = {0};
+  nebula_queue_options options = {.size = sizeof options, .mode = 1 - QUEUE_MODE};
+  nebula_queue *odd = nebula_queue_new(g.engine, &options, &error);
+  cr_assert_not_null(odd, "%s", error.message);
+  nebula_server *server = nebula_server_new(g.engine, NULL, NULL);
+  cr_assert_eq(nebula_server_listen(server, "mem:other", NULL, NULL), 0);
+  nebula_queue *mixed[] = {g.queues[0], odd};
+  cr_assert_eq(nebula_server_start(server, mixed, 2, &error), NEBULA_E_ARGUMENT);
+  cr_assert_str_eq(error.message, "start: the queues must be all inline or all threaded");
+  cr_assert_eq(nebula_server_start(server, &odd, 1, &error), 0, "one of them will do: %s", error.message);
+  nebula_server_free(server);
+  nebula_queue_free(odd);
+  free_group(&g);
+}
+
 Test(queues, wrong_ones_are_refused) {
   group g = make_group("mem:group");
   nebula_error error = {0};
