@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import contextlib
 import itertools
 import logging
 import os
@@ -42,7 +43,7 @@ class Calls(Protocol):
     def on_call(
         self, tag: int, call: int, flags: int, data: Optional[bytes], metadata: bytes, left_us: int
     ) -> None: ...
-    def on_stream(self, call: int, kind: int, flags: int, data: Optional[bytes]) -> None: ...
+    def on_stream(self, call: int, number: int, kind: int, flags: int, data: Optional[bytes]) -> None: ...
     def on_cancelled(self, call: int, status: int) -> None: ...
 
 
@@ -93,6 +94,7 @@ class Port:
         self.tags = itertools.count(1)
         self.is_orphan = False  # of a forked child, whose parent it belongs to
         self._events: list[Event] = []  # polled and not delivered yet, the next one last
+        self._number = 1  # of the next one
         with _lock:
             _ports.add(self)
 
@@ -129,7 +131,7 @@ class Port:
         """Polls, and hands each event to who waits for it. What one of them raises must not cost the others theirs.
 
         A finalizer or a signal handler may call in the middle of this: its turn goes on where this one was. What Ctrl-C
-        leaves undelivered is delivered in the next one.
+        leaves undelivered is delivered in the next one; the event that it cut in two is delivered again.
         """
         if self._events:
             self._deliver_all()
@@ -139,15 +141,23 @@ class Port:
 
     def _deliver_all(self) -> None:
         while self._events:
-            event = self._events[-1]
-            del self._events[-1]
+            event, number = self._events[-1], self._number
+            if event[0] == _nebula.EV_CALL:
+                self._end_of(event)  # no handler runs twice
             try:
-                self._deliver(*event)
+                self._deliver(number, *event)
             except Exception:
                 log.exception("an event could not be delivered")
+            self._end_of(event)
+
+    def _end_of(self, event: Event) -> None:
+        if self._events and self._events[-1] is event:  # else a turn within this one has done it
+            del self._events[-1]
+            self._number += 1
 
     def _deliver(
         self,
+        number: int,
         kind: int,
         call: int,
         tag: int,
@@ -158,12 +168,13 @@ class Port:
         value: int,
     ) -> None:
         if kind == _nebula.EV_FINISHED:
-            pending = self.pending.pop(tag, None)
+            pending = self.pending.get(tag)
             if pending is not None:
                 pending.status, pending.data, pending.trailers, pending.outcome = status, data, metadata, value
                 pending.ended = True
                 if pending.done is not None:
                     pending.done()
+                self.pending.pop(tag, None)
         elif kind == _nebula.EV_CALL:
             server = self.servers.get(tag)
             if server is not None:
@@ -172,9 +183,9 @@ class Port:
             pending = self.pending.get(tag)
             server = self.servers.get(tag)
             if pending is not None and pending.flow is not None:
-                pending.flow.on_event(kind, flags, data)
+                pending.flow.on_event(number, kind, flags, data)
             elif server is not None:
-                server.on_stream(call, kind, flags, data)
+                server.on_stream(call, number, kind, flags, data)
         elif kind == _nebula.EV_CANCELLED:
             server = self.servers.get(tag)
             if server is not None:
@@ -217,12 +228,16 @@ class ThreadPort(Port):
     """The port of a thread that waits in the engine itself.
 
     Streams may be used by other threads, too: of all that wait, one at a time polls for all.
+
+    Ctrl-C may raise between any two steps here. So there is no threading.Condition, which takes and gives back its lock
+    in Python code that an exception can cut in two; `with` and a lock made in C cannot be cut.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self._changed = threading.Condition()
+        self._claim = threading.RLock()  # a finalizer may come while it is held
         self._turner: Optional[int] = None  # the thread that polls
+        self._waiters: list[threading.Lock] = []  # of threads that wait for another's turn, each locked
 
     def wait(self, condition: Callable[[], bool]) -> None:
         """Returns when it holds, by what events bring. Other threads run meanwhile; Ctrl-C is heard."""
@@ -230,9 +245,13 @@ class ThreadPort(Port):
         while not condition():
             if self._turn(SLICE_MS if is_main else -1):
                 continue
-            with self._changed:
-                if self._turner is not None and not condition():
-                    self._changed.wait(LOOK_UP_S)
+            waiter = threading.Lock()
+            waiter.acquire()
+            self._waiters.append(waiter)  # before the last look, so that no ring is missed
+            if self._turner is not None and not condition():
+                waiter.acquire(timeout=LOOK_UP_S)
+            with contextlib.suppress(ValueError):
+                self._waiters.remove(waiter)
 
     def flush(self) -> None:
         """Sends what was submitted, unless a turn is under way, which does."""
@@ -241,28 +260,31 @@ class ThreadPort(Port):
 
     def ring(self) -> None:
         """Something has changed: whoever waits looks again."""
-        with self._changed:
-            self._changed.notify_all()
+        with contextlib.suppress(IndexError):
+            while True:
+                self._waiters.pop().release()
 
     def orphan(self) -> None:
         # Whoever held the lock, or was to wake us, is a thread of the parent.
-        self._changed, self._turner = threading.Condition(), None
+        self._claim, self._turner, self._waiters = threading.RLock(), None, []
         super().orphan()
 
     def _turn(self, timeout_ms: int) -> bool:
         """Polls and delivers. False: another thread does."""
-        me, before, mine = threading.get_ident(), None, False
+        me = threading.get_ident()
+        is_nested = self._turner == me  # as in a finalizer, in the middle of a turn
         try:
-            with self._changed:
-                if self._turner is None or self._turner == me:  # as in a finalizer, in the middle of a turn
-                    before, self._turner, mine = self._turner, me, True
-            if mine:
+            with self._claim:
+                if self._turner is None:
+                    self._turner = me
+            is_mine = self._turner == me
+            if is_mine:
                 self.turn(timeout_ms)
+            return is_mine
         finally:
-            if mine:
-                self._turner = before
+            if self._turner == me and not is_nested:
+                self._turner = None
                 self.ring()
-        return mine
 
 
 class LoopPort(Port):

@@ -32,15 +32,18 @@ class Flow:
         self.at_end = False  # the peer sends no more
         self.is_over = False  # nothing can be sent any more
         self.writables = 0  # how often there was room again
+        self._last = 0  # the number of the event of the last message
         self._bytes, self._messages = 0, 0  # taken, not reported yet
 
     # ---- what the port tells ----------------------------------------------------------------------------------------
 
-    def on_event(self, kind: int, flags: int, data: Optional[bytes]) -> None:
+    def on_event(self, number: int, kind: int, flags: int, data: Optional[bytes]) -> None:
+        """One event of the port, numbered upwards. After Ctrl-C the same one may come again."""
         if kind == _nebula.EV_WRITABLE:
             self.writables += 1
         else:
-            if data is not None:
+            if data is not None and number > self._last:
+                self._last = number
                 self.inbox.append(data)
             self.at_end = kind == _nebula.EV_END or flags & _nebula.END != 0
         self.ring()

@@ -260,11 +260,11 @@ class Server:
         if not self._workers.submit(job):
             self._finish(context, Error(Code.RESOURCE_EXHAUSTED, f"{method.label}: too many calls wait for a thread"))
 
-    def on_stream(self, call: int, kind: int, flags: int, data: Optional[bytes]) -> None:
+    def on_stream(self, call: int, number: int, kind: int, flags: int, data: Optional[bytes]) -> None:
         """One of a stream of requests, their end, or room for more answers."""
         context = self._running.get(call)
         if context is not None and context._flow is not None:
-            context._flow.on_event(kind, flags, data)
+            context._flow.on_event(number, kind, flags, data)
 
     def on_cancelled(self, call: int, status: int) -> None:
         """Nobody waits for the answer any more."""
