@@ -1,6 +1,8 @@
 // rpc/compress.cc - the table of encodings, and how two peers agree on one.
 #include "rpc/compress.h"
 
+#include <string>
+
 #include "base/assert.h"
 
 namespace nebula {
@@ -56,6 +58,10 @@ std::optional<Bytes> compress(Encoding encoding, std::string_view message) {
 Result<Bytes> inflate(Encoding encoding, std::string_view packed, size_t size_max) {
   NEBULA_ASSERT(encoding != Encoding::identity);
   return row_of(encoding).inflate(packed, size_max);
+}
+
+Status too_large_inflated(size_t size_max) {
+  return resource_exhausted("a compressed message is larger than the limit of " + std::to_string(size_max) + " bytes");
 }
 
 }  // namespace nebula

@@ -26,9 +26,11 @@ Encoding agree(Encoding wanted, std::string_view accepted);
 // The message, compressed. Nothing: it would not get smaller that way.
 std::optional<Bytes> compress(Encoding encoding, std::string_view message);
 
-// The message again. resource_exhausted: it is larger than `size_max`, seen before more than that is inflated, or as soon
+// The message again, in memory of its own size: how large it is, is known or counted before it is inflated, since a bomb
+// is small. resource_exhausted: it is larger than `size_max`, seen before more than a byte over it is inflated, or as soon
 // as it says so itself; internal: it is broken, or something follows it.
 Result<Bytes> inflate(Encoding encoding, std::string_view packed, size_t size_max);
+Status too_large_inflated(size_t size_max);
 
 namespace gzip {
 std::optional<Bytes> compress(std::string_view message);

@@ -6,7 +6,6 @@
 #include <string>
 
 #include "rpc/compress.h"
-#include "rpc/inflated.h"
 
 namespace nebula::gzip {
 
@@ -35,8 +34,7 @@ struct Stream : z_stream {
 };
 
 // The last four bytes are the size, modulo 2^32.
-std::optional<size_t> size_told(std::string_view packed) {
-  if (!packed.starts_with("\x1f\x8b") || packed.size() < header_bytes + trailer_bytes) return std::nullopt;
+size_t size_told(std::string_view packed) {
   size_t size = 0;
   for (size_t i = 1; i <= 4; i++) size = size << 8 | static_cast<unsigned char>(packed[packed.size() - i]);
   return size;
@@ -64,24 +62,24 @@ std::optional<Bytes> compress(std::string_view message) {
 }
 
 Result<Bytes> inflate(std::string_view packed, size_t size_max) {
-  std::optional<size_t> told = size_told(packed);
-  if (told > size_max) return Inflated::too_large(size_max);  // or it lies, and is broken
-  size_t bound = told.value_or(size_max);
+  if (packed.size() < header_bytes + trailer_bytes) return broken("it ends too early");
+  if (!packed.starts_with("\x1f\x8b")) return broken("it does not begin as such");
+  size_t told = size_told(packed);
+  if (told > size_max) return too_large_inflated(size_max);  // or it lies, and is broken
   Stream stream(packed, inflateEnd);
   if (inflateInit2(&stream, window_bits_max + as_gzip) != Z_OK) return broken("zlib has no memory");
-  Inflated out(packed.size(), bound);
-  int result = Z_OK;
-  while (result == Z_OK) {
-    char* room = out.room();
-    stream.write_to(room, out.room_size());
-    result = ::inflate(&stream, Z_NO_FLUSH);
-    out.add(out.room_size() - stream.avail_out);
-    if (out.is_over()) return told ? broken("it is larger than it says") : Inflated::too_large(size_max);
-  }
+  size_t room = told + 1;  // so that one which is larger than it says shows it
+  Block* block = Block::make(room);
+  if (block == nullptr) return broken("there is no memory for it");
+  block->set_size(room);
+  Bytes message = Bytes::adopt(block);
+  stream.write_to(block->data(), room);
+  int result = ::inflate(&stream, Z_FINISH);
+  if (stream.total_out > told) return broken("it is larger than it says");
   if (result == Z_BUF_ERROR) return broken("it ends too early");
   if (result != Z_STREAM_END) return broken(stream.msg != nullptr ? stream.msg : "zlib has no memory");
   if (stream.avail_in > 0) return broken("something follows its end");
-  return out.take();
+  return message.slice(0, told);
 }
 
 }  // namespace nebula::gzip

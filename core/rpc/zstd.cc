@@ -1,20 +1,23 @@
 // rpc/zstd.cc - "zstd" by libzstd (RFC 8878): smaller than gzip at a fraction of its cost.
 #include <zstd.h>
 
+#include <algorithm>
 #include <memory>
 #include <string>
 
 #include "base/limits.h"
 #include "rpc/compress.h"
-#include "rpc/inflated.h"
 
 namespace nebula::zstd {
 
 namespace {
 
+constexpr size_t scratch_bytes = 16 << 10;
+
 struct Free {
   void operator()(ZSTD_DCtx* context) const { ZSTD_freeDCtx(context); }
 };
+using Context = std::unique_ptr<ZSTD_DCtx, Free>;
 
 std::optional<size_t> size_told(std::string_view packed) {
   unsigned long long size = ZSTD_getFrameContentSize(packed.data(), packed.size());
@@ -23,6 +26,22 @@ std::optional<size_t> size_told(std::string_view packed) {
 }
 
 Status broken(std::string_view why) { return internal("a message is not valid zstd: " + std::string(why)); }
+
+// By inflating it into nowhere, up to one byte over the limit: only encoders that did not know it leave it out.
+Result<size_t> size_counted(ZSTD_DCtx* context, std::string_view packed, size_t size_max) {
+  char scratch[scratch_bytes];
+  ZSTD_inBuffer in{packed.data(), packed.size(), 0};
+  size_t size = 0;
+  for (size_t left = 1; left != 0;) {  // 0: that was the whole frame
+    ZSTD_outBuffer out{scratch, std::min(sizeof scratch, size_max + 1 - size), 0};
+    left = ZSTD_decompressStream(context, &out, &in);
+    size += out.pos;
+    if (ZSTD_isError(left)) return broken(ZSTD_getErrorName(left));
+    if (size > size_max) return too_large_inflated(size_max);
+    if (left != 0 && in.pos == in.size && out.pos < out.size) return broken("it ends too early");
+  }
+  return size;
+}
 
 }  // namespace
 
@@ -39,25 +58,25 @@ std::optional<Bytes> compress(std::string_view message) {
 }
 
 Result<Bytes> inflate(std::string_view packed, size_t size_max) {
-  std::optional<size_t> told = size_told(packed);
-  if (told > size_max) return Inflated::too_large(size_max);  // or it lies, and is broken
-  std::unique_ptr<ZSTD_DCtx, Free> context(ZSTD_createDCtx());
+  Context context(ZSTD_createDCtx());
   if (context == nullptr) return broken("there is no memory for it");
   ZSTD_DCtx_setParameter(context.get(), ZSTD_d_windowLogMax, limits::zstd_window_bits_max);
-  Inflated out(packed.size(), size_max);
-  ZSTD_inBuffer in{packed.data(), packed.size(), 0};
-  size_t left = 1;  // 0: that was the whole frame
-  while (left != 0) {
-    char* room = out.room();
-    ZSTD_outBuffer to{room, out.room_size(), 0};
-    left = ZSTD_decompressStream(context.get(), &to, &in);
-    out.add(to.pos);
-    if (ZSTD_isError(left)) return broken(ZSTD_getErrorName(left));
-    if (out.is_over()) return Inflated::too_large(size_max);
-    if (left != 0 && in.pos == in.size && to.pos < to.size) return broken("it ends too early");
+  std::optional<size_t> size = size_told(packed);
+  if (!size) {
+    TRY(size, size_counted(context.get(), packed, size_max));
+    ZSTD_DCtx_reset(context.get(), ZSTD_reset_session_only);
   }
-  if (in.pos < in.size) return broken("something follows its end");
-  return out.take();
+  if (*size > size_max) return too_large_inflated(size_max);  // or it lies, and is broken
+  size_t packed_size = ZSTD_findFrameCompressedSize(packed.data(), packed.size());
+  if (ZSTD_isError(packed_size)) return broken(ZSTD_getErrorName(packed_size));
+  if (packed_size < packed.size()) return broken("something follows its end");
+  Block* block = Block::make(*size);
+  if (block == nullptr) return broken("there is no memory for it");
+  block->set_size(*size);
+  Bytes message = Bytes::adopt(block);
+  size_t result = ZSTD_decompressDCtx(context.get(), block->data(), *size, packed.data(), packed.size());
+  if (ZSTD_isError(result)) return broken(ZSTD_getErrorName(result));
+  return message.slice(0, result);
 }
 
 }  // namespace nebula::zstd
