@@ -122,9 +122,10 @@ inline constexpr int ping_strikes_max = 2;
 inline constexpr Duration channel_idle_max = sec(30 * 60);
 // Connections of one server. Beyond, the one that has been idle for longest makes room.
 inline constexpr size_t connections_max = 100'000;
-// When so many connections have come to a server and three quarters of them have gone, free memory goes back to the
-// system. That takes milliseconds, so fewer are not worth it.
+// Connections that close leave freed memory with malloc. When they were so many, or had so many calls at once, it goes back
+// to the system after a while: that takes milliseconds, so it is not done for fewer, nor more often.
 inline constexpr size_t crowd_min = 200;
+inline constexpr Duration memory_back_after = sec(10);
 
 // Connecting: gRPC's connection-backoff.md.
 inline constexpr Duration connect_timeout = sec(20);

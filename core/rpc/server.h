@@ -47,7 +47,7 @@ class Server {
   void accept(std::unique_ptr<Conn> conn);
   bool make_room();  // for one more connection
   void remove(Connection* connection);
-  void give_memory_back_later();
+  void give_memory_back();  // to the system, after a while
   void finish_drain_later();
 
   Loop& loop_;
@@ -59,7 +59,8 @@ class Server {
   Pace pace_;
   std::vector<std::unique_ptr<Connection>> connections_;
   uint64_t connections_seen_ = 0;
-  size_t connections_most_ = 0;  // since memory was given back
+  size_t crowd_gone_ = 0;  // connections, and the most calls that each had at once, since memory was given back
+  std::unique_ptr<Timer> memory_timer_;
   std::unique_ptr<Timer> drain_timer_;
   Fn<void()> drained_;
   bool draining_ = false;
