@@ -17,13 +17,16 @@ NEBULA_LOG=debug|info|warn says what goes on.
 """
 
 from nebula._nebula import version as _version
-from nebula.client import Channel, MethodClient, Reply, ServiceClient, connect, service
+from nebula.channel import Channel, connect, service
+from nebula.client import MethodClient, ServiceClient
 from nebula.context import Context
 from nebula.deadline import detached
 from nebula.errors import Code, EngineError, Error, Fate, Fault
 from nebula.metadata import Metadata
+from nebula.request import Reply
 from nebula.running import run
-from nebula.server import Server, Service, serve
+from nebula.server import Server, serve
+from nebula.services import Service
 from nebula.streams import AsyncStream, Stream
 from nebula.tls import TLS
 

@@ -57,3 +57,9 @@ def flag(name: str, value: Any) -> int:
     if not isinstance(value, bool):
         raise TypeError(f"{name} is True or False, not {value!r}")
     return int(value)
+
+
+def mode_of(mode: Optional[str]) -> Optional[str]:
+    if mode not in (None, "sync", "aio"):
+        raise ValueError(f'mode is "sync", "aio" or None, not {mode!r}')
+    return mode

@@ -11,7 +11,8 @@ from types import FrameType
 from typing import TYPE_CHECKING, Optional, Union
 
 from nebula.options import ServeOptions
-from nebula.server import Server, Service, serve
+from nebula.server import Server, serve
+from nebula.services import Service
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
