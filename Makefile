@@ -24,7 +24,7 @@ export CCACHE_NOHASHDIR := 1
 export CC := $(if $(filter default,$(origin CC)),cc,$(CC))
 export CXX := $(if $(filter default,$(origin CXX)),c++,$(CXX))
 
-.PHONY: help setup demo build test bench bench-peers sim attack interop planted fuzz install clean examples asan tsan clang fuzzers python \
+.PHONY: help setup demo build test bench bench-peers counts sim attack interop planted fuzz install clean examples asan tsan clang fuzzers python \
   python-asan
 .DELETE_ON_ERROR:
 
@@ -41,7 +41,7 @@ demo: examples python ## a Python and a C service call each other by name: watch
 build: build/release/build.ninja ## the engine, the examples, the benchmarks, the simulation
 	@cmake --build build/release
 
-test: setup ## every test there is; ONLY="layers docs unit capi cpp tsan sim attack memory fuzz exports python interop" for some
+test: setup ## every test there is; ONLY="layers docs unit capi cpp tsan sim attack memory counts fuzz exports python interop" for some
 	@$(PYTHON) tests/run.py $(ONLY)
 
 bench: build python ## the benchmarks; BENCH=memory for one of them, BENCH=unary for cases of speed; figures in build/bench
@@ -52,6 +52,10 @@ bench-peers: setup ## what `make bench` compares with: gRPC C++, grpc-go, connec
 	@cmake -S . -B build/release -G Ninja $(CMAKE_release) >/dev/null
 	@cmake --build build/release --target bench_grpc_peer
 	@$(PYTHON) tests/bench/speed/peers.py
+
+counts: build/release/build.ninja ## instructions and system calls of a request, as a gate; ARGS=--annotate, ARGS=--accept
+	@cmake --build build/release --target bench_nebula_peer
+	@$(PYTHON) tests/bench/counts.py $(ARGS)
 
 sim: build/release/build.ninja ## the simulation; SEEDS=2000 SEED_START=1
 	@cmake --build build/release --target sim

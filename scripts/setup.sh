@@ -10,10 +10,10 @@ set -eu
 
 # nghttp2, libuv and OpenSSL do the protocol, the I/O and TLS, zlib and zstd compression, protobuf-c our own messages,
 # Criterion the tests in C and C++; Python 3 with venv is for the binding, the demo and the test runner, nghttpd for
-# `make attack` to be compared with, abidiff for the gate of the ABI.
+# `make attack` to be compared with, abidiff for the gate of the ABI, valgrind for that of the counts.
 packages='build-essential cmake ninja-build pkg-config ccache git
   libnghttp2-dev libuv1-dev libssl-dev openssl zlib1g-dev libzstd-dev libprotobuf-c-dev protobuf-c-compiler
-  libcriterion-dev python3 python3-venv python3-dev nghttp2-server abigail-tools'
+  libcriterion-dev python3 python3-venv python3-dev nghttp2-server abigail-tools valgrind'
 case "${1:-}" in
   '') ;;
   checks) packages='clang-format clang-tidy' ;;

@@ -2,12 +2,12 @@
 # tests/run.py - builds and runs every test of the repository, and counts.
 #
 # usage: tests/run.py [part...]     none: all of them
-# parts: layers docs unit capi cpp tsan sim attack memory fuzz exports python interop
+# parts: layers docs unit capi cpp tsan sim attack memory counts fuzz exports python interop
 #
-# One line per program: name, outcome, time; the full output of what failed. Criterion programs and pytest count each of
-# their tests, everything else counts as one. A build that fails, a program that crashes, hangs or runs no test at all,
-# and a test folder without a program are failures too; with CI set, so is a test that was skipped. The last line is
-# "N passed, N failed".
+# One line per program: name, outcome, time; the full output of what failed, and what begins with "note: " of what did
+# not. Criterion programs and pytest count each of their tests, everything else counts as one. A build that fails, a
+# program that crashes, hangs or runs no test at all, and a test folder without a program are failures too; with CI set,
+# so is a test that was skipped. The last line is "N passed, N failed".
 import os
 import pathlib
 import re
@@ -62,7 +62,7 @@ def execute(command, env=None):
         raise
 
 
-def counts(output):
+def tally(output):
     """Passed and failed tests by the words of Criterion, the matrix of interop or pytest; None if they are of none."""
     found = re.findall(r"Synthesis: Tested: (\d+) \| Passing: (\d+) \| Failing: (\d+) \| Crashing: (\d+)", output)
     if found:
@@ -84,7 +84,7 @@ def run(name, command, env=None, counted=False):
     code, output, seconds = execute(command, env)
     if code == 0 and not counted and (skipped := re.search(r"^.* skipped: (.*)$", output, re.M)):
         return say(name, "skipped", seconds, skipped.group(1))
-    known = counts(output)
+    known = tally(output)
     good, bad = known if known is not None and (counted or sum(known)) else (0 if counted else int(code == 0), 0)
     trouble = ""
     if code is None:
@@ -103,7 +103,8 @@ def run(name, command, env=None, counted=False):
         bad = 1
     passed, failed = passed + good, failed + bad
     outcome = f"{good} passed" if bad == 0 else f"{good} passed, {bad} FAILED"
-    say(name, outcome + (f" ({trouble})" if trouble else ""), seconds, output if bad else "")
+    notes = "\n".join(re.findall(r"^note: .*$", output, re.M))
+    say(name, outcome + (f" ({trouble})" if trouble else ""), seconds, output if bad else notes)
 
 
 def build(target):
@@ -204,6 +205,11 @@ def memory():
     run("memory", [sys.executable, "tests/bench/memory_bench.py", "--short"])
 
 
+def counts():
+    """Instructions and system calls of a request, against what was accepted."""
+    run("counts", [sys.executable, "tests/bench/counts.py"])
+
+
 def fuzz():
     """What the fuzzers have found before, and a few seconds of new inputs."""
     run("fuzz", [sys.executable, "tests/fuzz/run.py", "--seconds", "10"])
@@ -247,7 +253,7 @@ def interop():
 
 PARTS = {
     layers: [], docs: [], unit: ["asan"], capi: ["asan"], cpp: ["asan"], tsan: ["tsan"], sim: ["build", "asan"],
-    attack: ["build"], memory: ["build", "python"], fuzz: ["fuzzers"], exports: ["build"],
+    attack: ["build"], memory: ["build", "python"], counts: ["build"], fuzz: ["fuzzers"], exports: ["build"],
     python: ["python", "python-asan"], interop: ["build", "python"],
 }
 

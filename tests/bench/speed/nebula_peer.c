@@ -2,6 +2,7 @@
  *
  * usage: nebula_peer serve <address> [threaded]                    prints its address; until it is killed
  *        nebula_peer load <target> <unary|stream> <payload bytes> <connections> <in flight on each> <seconds>
+ *        nebula_peer load <target> <unary|stream> <payload bytes> <connections> <in flight on each> <count> answers
  *
  * An address is one of Nebula's (tcp://127.0.0.1:0, unix:/path, tls://...?cert=...), or a name to announce; a target the
  * same. `load` keeps so many calls, or messages of one stream, in flight, and prints one line of JSON. */
@@ -128,7 +129,10 @@ static int by_size(const void *a, const void *b) {
   return x < y ? -1 : x > y;
 }
 
-static int load(const char *target, bool is_stream, size_t bytes, int connections, int in_flight, double seconds) {
+/* Until that time has passed, or, if it is 0, so many answers have come. */
+typedef struct { double seconds; size_t answers; } Length;
+
+static int load(const char *target, bool is_stream, size_t bytes, int connections, int in_flight, Length length) {
   nebula_error error = {0};
   nebula_engine *engine = nebula_engine_new(NULL, &error);
   nebula_queue *queue = engine != NULL ? nebula_queue_new(engine, NULL, &error) : NULL;
@@ -155,8 +159,9 @@ static int load(const char *target, bool is_stream, size_t bytes, int connection
       }
     }
   }
-  int64_t began = now_ns(), warm = began + (int64_t)(seconds * 0.1e9), end = began + (int64_t)(seconds * 1.1e9), now = began;
-  while (now < end) {
+  int64_t began = now_ns(), now = began;
+  int64_t warm = began + (int64_t)(length.seconds * 0.1e9), end = began + (int64_t)(length.seconds * 1.1e9);
+  while (now < end || count < length.answers) {
     int32_t events = nebula_poll(queue, 1000);
     check(events, NULL);
     const nebula_event *event = nebula_queue_events(queue);
@@ -181,8 +186,9 @@ static int load(const char *target, bool is_stream, size_t bytes, int connection
     }
   }
   double took = (double)(now - began) / 1e9;
-  qsort(latencies, count, sizeof *latencies, by_size);
   if (count == 0) fail("nothing was answered");
+  if (length.answers > 0) return printf("{\"count\": %zu}\n", count) < 0; /* sorting takes as long as times would have it */
+  qsort(latencies, count, sizeof *latencies, by_size);
   printf("{\"count\": %zu, \"seconds\": %.4f, \"p50_us\": %.1f, \"p99_us\": %.1f}\n", count, took,
          (double)latencies[count / 2] / 1e3, (double)latencies[count * 99 / 100] / 1e3);
   return 0;
@@ -190,8 +196,11 @@ static int load(const char *target, bool is_stream, size_t bytes, int connection
 
 int main(int words, char **word) {
   if (words == 3 && strcmp(word[1], "serve") == 0) return serve(word[2]);
-  if (words == 8 && strcmp(word[1], "load") == 0)
-    return load(word[2], strcmp(word[3], "stream") == 0, strtoul(word[4], NULL, 10), atoi(word[5]), atoi(word[6]), atof(word[7]));
+  bool is_counted = words == 9 && strcmp(word[8], "answers") == 0;
+  if ((words == 8 || is_counted) && strcmp(word[1], "load") == 0) {
+    Length length = is_counted ? (Length){.answers = strtoul(word[7], NULL, 10)} : (Length){.seconds = atof(word[7])};
+    return load(word[2], strcmp(word[3], "stream") == 0, strtoul(word[4], NULL, 10), atoi(word[5]), atoi(word[6]), length);
+  }
   fprintf(stderr, "usage: see the head of nebula_peer.c\n");
   return 2;
 }
