@@ -191,7 +191,7 @@ def compare(found, baseline):
             print(f"{line}, {known:,.{digits}f} in the baseline ({value / known - 1:+.1%})")
             if value > known * (1 + SLACK):
                 print(f"WORSE: {name}: {value:,.{digits}f} {words} a request, the baseline of {known:,.{digits}f} "
-                      f"allows {known * (1 + SLACK):,.{digits}f}; `make counts ARGS='--annotate {name}'` shows where they are")
+                      f"allows {known * (1 + SLACK):,.{digits}f}; `make counts ARGS='--annotate {name}'` shows where")
                 worse = True
             elif value < known * (1 - SLACK):
                 print(f"note: {name}: {value:,.{digits}f} {words} a request, better than the baseline of "
@@ -233,8 +233,12 @@ def main():
         print(f"counts skipped: no baseline for {machine}; make counts ARGS=--accept makes one")
         return 0
     OUT.mkdir(parents=True, exist_ok=True)
-    with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        found = dict(zip(names, pool.map(figures, names)))
+    try:
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            found = dict(zip(names, pool.map(figures, names)))
+    except (RuntimeError, OSError) as error:
+        print(f"counts: {error}")
+        return 1
     if options.annotate:
         for name in names:
             annotate(name)
