@@ -44,8 +44,8 @@ build: build/release/build.ninja ## the engine, the examples, the benchmarks, th
 test: setup ## every test there is; ONLY="layers docs unit capi cpp tsan sim attack memory counts fuzz exports python interop" for some
 	@$(PYTHON) tests/run.py $(ONLY)
 
-bench: build python ## the benchmarks; BENCH=memory for one of them, BENCH=unary for cases of speed; figures in build/bench
-	@$(PYTHON) tests/bench/run.py $(BENCH)
+bench: build python ## the benchmarks; BENCH=memory for one of them, BENCH=unary for cases of speed, ARGS=--quick; figures in build/bench
+	@$(PYTHON) tests/bench/run.py $(ARGS) $(BENCH)
 
 bench-peers: setup ## what `make bench` compares with: gRPC C++, grpc-go, connect-go, rpcx, tonic; h2load
 	@scripts/setup.sh peers

@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 # bench/run.py - runs the benchmarks, one after the other: build/release/tests/bench_*_bench and tests/bench/*_bench.py.
 #
-# usage: tests/bench/run.py [pattern...]    those whose names have one of the patterns in them; none: all. A pattern that no
-#                                           name has chooses cases of the speed benchmark: unary, stream, tls_unary_20B...
+# usage: tests/bench/run.py [--quick] [pattern...]
+#        pattern: those whose names have one of them; none: all. A pattern that no name has chooses cases of the speed
+#                 benchmark: unary, stream, tls_unary_20B...
+#        --quick: does each of them work? The figures are worth little
 #
 # What they print is kept in build/bench/<name>.json too, line by line, unless they write that themselves. Returns 1
 # when one of them did: a bound was not kept.
@@ -14,6 +16,9 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "build/bench"
+
+
+QUICK = {"memory": "--short", "speed": "--quick"}
 
 
 def benchmarks():
@@ -37,11 +42,14 @@ def run(name, command):
     return process.returncode
 
 
-def main(patterns):
+def main(words):
+    patterns = [word for word in words if word != "--quick"]
     chosen = {name: command for name, command in benchmarks().items()
               if not patterns or any(pattern in name for pattern in patterns)}
     if not chosen:
         chosen = {"speed": [*benchmarks()["speed"], *patterns]}
+    if "--quick" in words:
+        chosen = {name: command + [QUICK[name]] * (name in QUICK) for name, command in chosen.items()}
     RESULTS.mkdir(parents=True, exist_ok=True)
     return max(run(name, command) != 0 for name, command in chosen.items())
 

@@ -1,7 +1,7 @@
 // bench/speed/grpc_peer.cc - bench.Echo on gRPC C++: the callback API, and the asynchronous one with a thread for each
 // completion queue, which its performance guide names as the fastest.
 //
-// usage: grpc_peer serve async|callback [certificate key]           prints its address; until it is killed
+// usage: grpc_peer serve async|callback [unix:path | certificate key]        prints its address; until it is killed
 //        grpc_peer load <address> <unary|stream> <payload bytes> <connections> <in flight on each> <seconds>
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/support/channel_arguments.h>
@@ -140,7 +140,7 @@ std::string text_of(const char* path) {
   return text.str();
 }
 
-int serve(bool is_async, const char* certificate, const char* key) {
+int serve(bool is_async, const std::string& address, const char* certificate, const char* key) {
   std::shared_ptr<grpc::ServerCredentials> credentials = grpc::InsecureServerCredentials();
   if (key != nullptr) {
     grpc::SslServerCredentialsOptions options;
@@ -151,7 +151,7 @@ int serve(bool is_async, const char* certificate, const char* key) {
   Callbacks callbacks;
   grpc::ServerBuilder builder;
   int port = 0;
-  builder.AddListeningPort("127.0.0.1:0", credentials, &port);
+  builder.AddListeningPort(address, credentials, &port);
   std::unique_ptr<grpc::ServerCompletionQueue> queue;
   if (is_async) {
     builder.RegisterService(&asynchronous);
@@ -161,7 +161,8 @@ int serve(bool is_async, const char* certificate, const char* key) {
   }
   std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
   if (server == nullptr) fail("cannot listen");
-  std::printf("127.0.0.1:%d\n", port);
+  bool is_unix = address.rfind("unix:", 0) == 0;
+  std::printf("%s\n", is_unix ? address.c_str() : ("127.0.0.1:" + std::to_string(port)).c_str());
   std::fflush(stdout);
   if (!is_async) return server->Wait(), 0;
   for (int i = 0; i < 200; i++) new UnaryCall(asynchronous, *queue);  // ready for as many to arrive at once
@@ -302,7 +303,11 @@ void load(const std::string& address, bool is_stream, size_t size, int connectio
 
 int main(int count, char** words) {
   std::string role = count > 2 ? words[1] : "";
-  if (role == "serve") return serve(std::string(words[2]) == "async", count > 4 ? words[3] : nullptr, count > 4 ? words[4] : nullptr);
+  if (role == "serve") {
+    bool is_async = std::string(words[2]) == "async", is_secure = count > 4;
+    const char* address = count == 4 ? words[3] : "127.0.0.1:0";
+    return serve(is_async, address, is_secure ? words[3] : nullptr, is_secure ? words[4] : nullptr);
+  }
   if (role != "load" || count != 8) fail("usage: see the head of grpc_peer.cc");
   load(words[2], std::string(words[3]) == "stream", std::strtoul(words[4], nullptr, 10), std::atoi(words[5]), std::atoi(words[6]), std::atof(words[7]));
 }

@@ -1,11 +1,12 @@
 /* bench/speed/nebula_peer.c - bench.Echo on Nebula, as a C program has it: nebula.h and protobuf-c.
  *
- * usage: nebula_peer serve <address> [threaded]                    prints its address; until it is killed
+ * usage: nebula_peer serve <address> [threaded | methods <count>]  prints its address; until it is killed
  *        nebula_peer load <target> <unary|stream> <payload bytes> <connections> <in flight on each> <seconds>
  *        nebula_peer load <target> <unary|stream> <payload bytes> <connections> <in flight on each> <count> answers
  *
- * An address is one of Nebula's (tcp://127.0.0.1:0, unix:/path, tls://...?cert=...), or a name to announce; a target the
- * same. `load` keeps so many calls, or messages of one stream, in flight, and prints one line of JSON. */
+ * An address is one of Nebula's (tcp://127.0.0.1:0, unix:/path, tls://...?cert=...), or a name to announce; a target
+ * the same. threaded: I/O threads of the engine bring the calls to the handler; methods: so many more, Unary0 and so on,
+ * do what Unary does. `load` keeps so many calls, or messages of one stream, in flight, and prints one line of JSON. */
 #include <nebula.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -67,16 +68,22 @@ static int32_t serve_event(void *context, const nebula_event *event) {
   return 0;
 }
 
-static int serve(const char *address) {
+static int serve(const char *address, bool is_threaded, int methods) {
   nebula_error error = {0};
   nebula_engine *engine = nebula_engine_new(NULL, &error);
-  nebula_queue *queue = engine != NULL ? nebula_queue_new(engine, NULL, &error) : NULL;
+  nebula_queue_options mode = {.size = sizeof mode, .mode = is_threaded ? NEBULA_QUEUE_THREADED : NEBULA_QUEUE_INLINE};
+  nebula_queue *queue = engine != NULL ? nebula_queue_new(engine, &mode, &error) : NULL;
   nebula_server *server = queue != NULL ? nebula_server_new(engine, NULL, &error) : NULL;
   if (server == NULL) fail(error.message);
   bool is_name = strchr(address, ':') == NULL;
   nebula_listen_options announce = {.size = sizeof announce, .announce = address};
   check(nebula_server_method(server, "/bench.Echo/Unary", NEBULA_UNARY, UNARY), NULL);
   check(nebula_server_method(server, "/bench.Echo/Stream", NEBULA_BIDI, STREAM), NULL);
+  for (int i = 0; i < methods; i++) {
+    char path[64];
+    snprintf(path, sizeof path, "/bench.Echo/Unary%d", i);
+    check(nebula_server_method(server, path, NEBULA_UNARY, UNARY), NULL);
+  }
   check(nebula_server_listen(server, is_name ? NULL : address, is_name ? &announce : NULL, &error), &error);
   check(nebula_server_start(server, &queue, 1, &error), &error);
   char urls[256];
@@ -187,7 +194,8 @@ static int load(const char *target, bool is_stream, size_t bytes, int connection
   }
   double took = (double)(now - began) / 1e9;
   if (count == 0) fail("nothing was answered");
-  if (length.answers > 0) return printf("{\"count\": %zu}\n", count) < 0; /* sorting takes as long as times would have it */
+  /* How long sorting takes depends on the times. */
+  if (length.answers > 0) return printf("{\"count\": %zu}\n", count) < 0;
   qsort(latencies, count, sizeof *latencies, by_size);
   printf("{\"count\": %zu, \"seconds\": %.4f, \"p50_us\": %.1f, \"p99_us\": %.1f}\n", count, took,
          (double)latencies[count / 2] / 1e3, (double)latencies[count * 99 / 100] / 1e3);
@@ -195,7 +203,11 @@ static int load(const char *target, bool is_stream, size_t bytes, int connection
 }
 
 int main(int words, char **word) {
-  if (words == 3 && strcmp(word[1], "serve") == 0) return serve(word[2]);
+  if (words >= 3 && strcmp(word[1], "serve") == 0) {
+    bool is_threaded = words == 4 && strcmp(word[3], "threaded") == 0;
+    bool has_methods = words == 5 && strcmp(word[3], "methods") == 0;
+    if (words == 3 || is_threaded || has_methods) return serve(word[2], is_threaded, has_methods ? atoi(word[4]) : 0);
+  }
   bool is_counted = words == 9 && strcmp(word[8], "answers") == 0;
   if ((words == 8 || is_counted) && strcmp(word[1], "load") == 0) {
     Length length = is_counted ? (Length){.answers = strtoul(word[7], NULL, 10)} : (Length){.seconds = atof(word[7])};
