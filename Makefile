@@ -24,7 +24,7 @@ export CCACHE_NOHASHDIR := 1
 export CC := $(if $(filter default,$(origin CC)),cc,$(CC))
 export CXX := $(if $(filter default,$(origin CXX)),c++,$(CXX))
 
-.PHONY: help setup demo build test bench bench-peers counts sim attack interop planted fuzz install clean examples asan tsan clang fuzzers python \
+.PHONY: help setup demo build test bench bench-docs bench-peers counts sim attack interop planted fuzz install clean examples asan tsan clang fuzzers python \
   python-asan
 .DELETE_ON_ERROR:
 
@@ -46,6 +46,9 @@ test: setup ## every test there is; ONLY="layers docs unit capi cpp tsan sim att
 
 bench: build python ## the benchmarks; BENCH=memory for one of them, BENCH=unary for cases of speed, ARGS=--quick; figures in build/bench
 	@$(PYTHON) tests/bench/run.py $(ARGS) $(BENCH)
+
+bench-docs: ## what `make bench` has measured, rendered into docs/performance.md
+	@$(PYTHON) tests/bench/speed_docs.py $(ARGS)
 
 bench-peers: setup ## what `make bench` compares with: gRPC C++, grpc-go, connect-go, rpcx, tonic; h2load
 	@scripts/setup.sh peers

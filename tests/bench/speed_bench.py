@@ -64,8 +64,9 @@ def unary(stage, connections, streams, size, is_secure=False):
         (stage.folder / "index.html").write_text("x" * 20)
         port = 29400 + is_secure
         words = [port, files[1], files[0]] if is_secure else ["--no-tls", port]
-        found["nghttpd"] = lambda: Http2Load(
-            stage, stage.server("nghttpd", ["nghttpd", "-d", stage.folder, *words], port), connections, streams, 0, is_secure)
+        command = ["nghttpd", "-d", stage.folder, *words]
+        found["nghttpd"] = lambda: Http2Load(stage, stage.server("nghttpd", command, port), connections, streams, 0,
+                                             is_secure)
     return found
 
 
@@ -82,7 +83,7 @@ def unix(stage, streams):
 
 
 def threaded(stage, streams):
-    """Handlers that wait for a queue, and are no callbacks of the thread that reads: ours against both of gRPC's ways."""
+    """Handlers that wait for a queue, and are not called by the thread that reads: against both of gRPC's ways."""
     commands = server_commands()
     ours = {"nebula": [OURS, "serve", LOCAL, "threaded"], "nebula_inline": commands["nebula"]}
     theirs = {name: command for name, command in commands.items() if name.startswith("grpc_cpp")}

@@ -1,7 +1,7 @@
 # bench/speed/contest.py - how contestants of the speed suite are measured.
 #
-# Each measure() is one turn, of about so many seconds, and answers {metric: value}; it raises RuntimeError when a request
-# fails. Servers run on the first processor, loads on the second.
+# Each measure() is one turn, of about so many seconds, and answers {metric: value}; it raises RuntimeError when a
+# request fails. Servers run on the first processor, loads on the second.
 import contextlib
 import json
 import os

@@ -1,0 +1,122 @@
+#!/usr/bin/env python3
+# bench/speed_docs.py - renders what speed_bench.py has measured into docs/performance.md, and its pictures.
+#
+# usage: tests/bench/speed_docs.py [--partial] [results.json] [folder]
+#        none: of build/bench into docs. --partial: also of a run that was quick, or of some cases
+#
+# Between the page's lines <!-- generated --> and <!-- end --> everything is replaced; pictures, and results.json, go
+# into the folder performance beside the page.
+import argparse
+import json
+import pathlib
+import re
+import shutil
+import sys
+
+import chart
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+NAMES = {  # in the order of the columns
+    "nebula": "Nebula", "nebula_inline": "inline queue", "nebula_tcp": "over TCP", "nebula_direct": "by address",
+    "nebula_one_method": "one method", "grpc_cpp_async": "gRPC C++ async", "grpc_cpp_callback": "gRPC C++ callback",
+    "grpc_go": "grpc-go", "connect_go": "connect-go", "rpcx": "rpcx", "tonic": "tonic", "nghttpd": "nghttpd",
+    "uv_ping_pong": "libuv ping-pong",
+}
+# Title; the cases, by their names; metric
+TABLES = [
+    ("A request's processor time on the server, us", r"(unary|tls|unix_unary|threaded)_", "server_cpu_us_per_req"),
+    ("The same as connections and methods grow, us", r"(connections|methods)_", "server_cpu_us_per_req"),
+    ("Calls or messages a second, client and server", r"(pair|stream)_", "per_s"),
+    ("One call at a time, median, us", r".*pair_.*p50", "p50_us"),
+    ("By name and by address, processor time of client and server, us", r"by_name", "cpu_us"),
+    ("From the start of a server to its first answer, ms", r"first_answer", "start_ms"),
+    ("Memory of an idle connection, bytes", r"idle_connections", "rss_bytes_per_connection"),
+]
+
+
+def number(value):
+    """Three digits that count."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def table(title, rows):
+    peers = [name for name in NAMES if any(name in row["peers"] for row in rows)]
+    cells = [[title, "Nebula", *(NAMES[name] for name in peers)], ["---"] * (len(peers) + 2)]
+    for row in rows:
+        low, high = map(number, row["spread"])
+        cells.append([row["case"], f"**{number(row['ours'])}** ({low}-{high})"])
+        for name in peers:
+            cells[-1].append(f"{number(row['peers'][name])} ({row['ratio'][name]:.2f})" if name in row["peers"] else "")
+    return "".join(f"| {' | '.join(line)} |\n" for line in cells)
+
+
+def curves(rows, case, metric, label="", scale=lambda x, y: y):
+    """{name: [(x, y)]} of the cases that are called so and end in x."""
+    found = {}
+    for row in rows:
+        if row["metric"] == metric and (at := re.fullmatch(case + r"_(\d+)", row["case"])):
+            x = int(at.group(1))
+            for name, value in {"nebula": row["ours"], **row["peers"]}.items():
+                found.setdefault(NAMES[name] + label, []).append((x, scale(x, value)))
+    return {name: found[name] for known in NAMES.values() if (name := known + label) in found}
+
+
+def pictures(rows):
+    """{file: SVG} of what was measured."""
+    p50, p99 = curves(rows, "load", "p50_us"), curves(rows, "load", "p99_us", " p99")
+    latency = {name: curve for pair in zip(p50.items(), p99.items()) for name, curve in pair}
+    memory = curves(rows, "idle_connections", "rss_bytes_per_connection", scale=lambda x, y: x * y / 2**20)
+    found = {
+        "throughput": ("Throughput: 20 bytes, one connection", "calls in flight", "calls a second",
+                       curves(rows, "load", "per_s")),
+        "latency": ("Latency: 20 bytes, one connection", "calls in flight", "us, median and p99", latency),
+        "connections": ("Processor time as connections grow", "connections, one call in flight on each", "us a request",
+                        curves(rows, "connections", "server_cpu_us_per_req")),
+        "memory": ("Memory of idle connections", "connections", "MiB", memory),
+    }
+    return {f"{name}.svg": chart.line_chart(*words) for name, words in found.items() if words[3]}
+
+
+def page_text(results, files):
+    machine, how, rows = results["machine"], results["how"], results["rows"]
+    text = (f"Medians of {how['rounds']} rounds of {how['seconds']} s on {machine['processors']} processors "
+            f"({machine['architecture']}, Linux {machine['kernel']}). In brackets: for Nebula the least and the most, "
+            "for the others Nebula's share of theirs, as the median over the rounds.\n\n")
+    for title, pattern, metric in TABLES:
+        if chosen := [row for row in rows if row["metric"] == metric and re.match(pattern, row["case"])]:
+            text += table(title, chosen) + "\n"
+    return text + "\n".join(f"![{file.removesuffix('.svg')}](performance/{file})" for file in files) + "\n"
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--partial", action="store_true")
+    parser.add_argument("results", nargs="?", type=pathlib.Path, default=ROOT / "build/bench/results.json")
+    parser.add_argument("folder", nargs="?", type=pathlib.Path, default=ROOT / "docs")
+    options = parser.parse_args()
+    if not options.results.exists():
+        print(f"{options.results} is not there: make bench")
+        return 1
+    results = json.loads(options.results.read_text())
+    if not results["how"]["is_whole"] and not options.partial:
+        print(f"{options.results} is of a part of the cases, or of a quick run: make bench")
+        return 1
+    page, folder = options.folder / "performance.md", options.folder / "performance"
+    svgs = pictures(results["rows"])
+    body = page_text(results, svgs)
+    before, mark, rest = page.read_text().partition("<!-- generated -->\n")
+    _, end, after = rest.partition("<!-- end -->\n")
+    if not mark or not end:
+        print(f"{page} has no lines <!-- generated --> and <!-- end -->")
+        return 1
+    folder.mkdir(exist_ok=True)
+    for file, svg in svgs.items():
+        (folder / file).write_text(svg)
+    shutil.copyfile(options.results, folder / "results.json")
+    page.write_text(before + mark + "\n" + body + "\n" + end + after)
+    print(f"{page}: {len(results['rows'])} rows, {len(svgs)} pictures")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
