@@ -42,7 +42,7 @@ void CallRecord::consume(uint64_t bytes) {
   while (!held.empty() && held.front() <= consumed) {
     consumed -= held.front();
     owed -= held.front() + limits::event_bytes;
-    held.pop_front();
+    held.pop();
   }
   if (held.empty()) consumed = 0;
 }
@@ -118,12 +118,12 @@ void Calls::post_forget(std::shared_ptr<const ChannelTarget> target) {
 
 void Calls::push(nebula_queue* queue, QueuedEvent event) {
   if (queue == nullptr) return;
-  if (std::deque<QueuedEvent>* events = queue->events_of_this_loop(); events != nullptr)
-    return events->push_back(std::move(event));
+  if (EventFifo* events = queue->events_of_this_loop(); events != nullptr)
+    return events->push(std::move(event));
   if (outboxes_.empty()) worker_.loop().later([this] { hand_over(); });
   auto found = std::find_if(outboxes_.begin(), outboxes_.end(), [queue](const auto& each) { return each.first == queue; });
-  if (found == outboxes_.end()) found = outboxes_.emplace(found, queue, std::deque<QueuedEvent>());
-  found->second.push_back(std::move(event));
+  if (found == outboxes_.end()) found = outboxes_.emplace(found, queue, EventFifo());
+  found->second.push(std::move(event));
 }
 
 // As a rule all that a turn has brought, with one wake-up.
@@ -171,7 +171,7 @@ void Calls::take(CallRecord& record) {
     if (next == Source::Next::end) return on_source_end(record, std::move(last));
     if (next == Source::Next::later) break;
     record.owed += message.size() + limits::event_bytes;
-    if (record.holds) record.held.push_back(static_cast<uint32_t>(message.size()));
+    if (record.holds) record.held.push(static_cast<uint32_t>(message.size()));
     if (last) push(record.queue, std::move(*last));
     last = event_of(record, NEBULA_EV_MESSAGE);
     last->data = std::move(message);

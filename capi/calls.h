@@ -5,13 +5,13 @@
 #pragma once
 
 #include <atomic>
-#include <deque>
 #include <memory>
 #include <optional>
 #include <unordered_map>
 #include <utility>
 #include <vector>
 
+#include "base/fifo.h"
 #include "border.h"
 #include "feed.h"
 #include "handle.h"
@@ -60,7 +60,7 @@ struct CallRecord {
   bool holds = false;               // NEBULA_HOLD
   std::unique_ptr<Source> in;       // the peer's messages, where they are a stream
   size_t owed = 0;                  // bytes of them that the binding has, or will have by the next poll
-  std::deque<uint32_t> held;        // NEBULA_HOLD: the sizes of the messages in it
+  Fifo<uint32_t> held;              // NEBULA_HOLD: the sizes of the messages in it
   uint64_t consumed = 0;            // bytes consumed of the first of them
   Feed* out = nullptr;              // ours, where they are one; its stream's
 };
@@ -103,6 +103,9 @@ struct QueuedEvent {
   bool is_of_server = false;  // it belongs to a server's call
   Calls* calls = nullptr;     // where its call lives
 };
+
+// A turn's worth of them is kept.
+using EventFifo = Fifo<QueuedEvent, 64u << 10>;
 
 // Bytes of a message that the binding has dealt with.
 struct Settled {
@@ -175,7 +178,7 @@ class Calls {
   std::unordered_map<uint64_t, std::unique_ptr<ServerRecord>> server_calls_;
   std::unordered_map<uint64_t, std::unique_ptr<ClientRecord>> client_calls_;
   std::unordered_map<const ChannelTarget*, std::unique_ptr<Service>> channels_;
-  std::vector<std::pair<nebula_queue*, std::deque<QueuedEvent>>> outboxes_;  // what this turn has for threaded queues
+  std::vector<std::pair<nebula_queue*, EventFifo>> outboxes_;  // what this turn has for threaded queues
 };
 
 }  // namespace nebula

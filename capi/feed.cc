@@ -12,7 +12,7 @@ Feed::~Feed() {
 }
 
 void Feed::push(Bytes message, bool compress) {
-  messages_.push_back({std::move(message), compress});
+  messages_.push({std::move(message), compress});
   ready();
 }
 
@@ -24,9 +24,9 @@ void Feed::end(Ending ending) {
 
 Source::Next Feed::take(Bytes* message) {
   if (messages_.empty()) return has_ended_ ? Next::end : Next::later;
-  *message = std::move(messages_.front().bytes);
-  want_compression(messages_.front().compress);
-  messages_.pop_front();
+  Message next = messages_.pop();
+  *message = std::move(next.bytes);
+  want_compression(next.compress);
   if (record_ != nullptr) record_->on_sent(message->size());
   return Next::message;
 }

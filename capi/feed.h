@@ -3,8 +3,7 @@
 // Filled as the binding submits, pulled by the call's outbox as the peer takes them. Lives on the call's loop.
 #pragma once
 
-#include <deque>
-
+#include "base/fifo.h"
 #include "rpc/call.h"
 
 namespace nebula {
@@ -31,7 +30,7 @@ class Feed final : public Source {
   Next take(Bytes* message) override;
 
   CallRecord* record_;
-  std::deque<Message> messages_;
+  Fifo<Message> messages_;
   Ending ending_;
   bool has_ended_ = false;
 };

@@ -23,8 +23,9 @@ InlineQueue::~InlineQueue() {
 
 void InlineQueue::post_event(nebula_event event) {
   worker_->loop().post([this, event] {
-    events_.emplace_back();
-    events_.back().event = event;
+    QueuedEvent queued;
+    queued.event = event;
+    events_.push(std::move(queued));
   });
 }
 

@@ -18,8 +18,8 @@ class InlineQueue final : public nebula_queue, Place {
   void post_event(nebula_event event) override;
   bool is_inline() const override { return true; }
   bool is_full() override { return events_.size() >= capacity_; }
-  std::deque<QueuedEvent>* events_of_this_loop() override { return &events_; }
-  void take_over(std::deque<QueuedEvent>) override {}
+  EventFifo* events_of_this_loop() override { return &events_; }
+  void take_over(EventFifo) override {}
   int32_t poll(int32_t timeout_ms) override;
 
  private:

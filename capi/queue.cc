@@ -22,8 +22,7 @@ nebula_queue::nebula_queue(nebula_engine* engine, const nebula_queue_options& op
 int32_t nebula_queue::deliver() {
   char* at = array.data();
   while (!events_.empty() && lent_.size() < batch_) {
-    QueuedEvent next = std::move(events_.front());
-    events_.pop_front();
+    QueuedEvent next = events_.pop();
     // Of a server's call that the binding has ended it hears no more.
     bool may_be_over = next.is_of_server && next.event.kind != NEBULA_EV_CALL && next.event.kind != NEBULA_EV_CANCELLED;
     if (may_be_over && !is_live(next.event.call)) continue;

@@ -5,7 +5,6 @@
 #pragma once
 
 #include <atomic>
-#include <deque>
 #include <vector>
 
 #include "calls.h"
@@ -22,8 +21,8 @@ struct nebula_queue {
   virtual bool is_full() = 0;          // at its capacity
 
   // The loop of a call that has an event. Null: it is another thread's, which takes over what a turn has brought.
-  virtual std::deque<nebula::QueuedEvent>* events_of_this_loop() = 0;
-  virtual void take_over(std::deque<nebula::QueuedEvent> events) = 0;
+  virtual nebula::EventFifo* events_of_this_loop() = 0;
+  virtual void take_over(nebula::EventFifo events) = 0;
 
   virtual int32_t poll(int32_t timeout_ms) = 0;
   uint32_t stride() const { return stride_; }
@@ -36,7 +35,7 @@ struct nebula_queue {
   std::vector<nebula::Settled> take_back();  // what the last poll lent
   int32_t deliver();
 
-  std::deque<nebula::QueuedEvent> events_;
+  nebula::EventFifo events_;
   const size_t capacity_;
 
  private:

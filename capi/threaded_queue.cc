@@ -27,15 +27,15 @@ ThreadedQueue::~ThreadedQueue() {
 void ThreadedQueue::post_event(nebula_event event) {
   QueuedEvent queued;
   queued.event = event;
-  std::deque<QueuedEvent> events;
-  events.push_back(std::move(queued));
+  EventFifo events;
+  events.push(std::move(queued));
   take_over(std::move(events));
 }
 
-void ThreadedQueue::take_over(std::deque<QueuedEvent> events) {
+void ThreadedQueue::take_over(EventFifo events) {
   waiting_ += events.size();
   mailbox_->push([this, events = std::move(events)]() mutable {
-    for (QueuedEvent& event : events) events_.push_back(std::move(event));
+    while (!events.empty()) events_.push(events.pop());
   });
 }
 

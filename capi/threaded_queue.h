@@ -21,8 +21,8 @@ class ThreadedQueue final : public nebula_queue {
   void post_event(nebula_event event) override;
   bool is_inline() const override { return false; }
   bool is_full() override { return waiting_ >= capacity_; }
-  std::deque<QueuedEvent>* events_of_this_loop() override { return nullptr; }
-  void take_over(std::deque<QueuedEvent> events) override;
+  EventFifo* events_of_this_loop() override { return nullptr; }
+  void take_over(EventFifo events) override;
   int32_t poll(int32_t timeout_ms) override;
 
  private:
