@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/fifo.h"
+#include "base/pool.h"
 #include "border.h"
 #include "feed.h"
 #include "handle.h"
@@ -43,7 +44,7 @@ struct Operation {
 };
 
 // What both sides have of a call.
-struct CallRecord {
+struct CallRecord : Pooled {
   CallRecord(Calls& calls, nebula_queue* queue, Side side, uint64_t tag)
       : calls(calls), queue(queue), side(side), tag(tag) {}
   ~CallRecord();

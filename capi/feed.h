@@ -4,13 +4,14 @@
 #pragma once
 
 #include "base/fifo.h"
+#include "base/pool.h"
 #include "rpc/call.h"
 
 namespace nebula {
 
 struct CallRecord;
 
-class Feed final : public Source {
+class Feed final : public Pooled, public Source {
  public:
   explicit Feed(CallRecord& record);  // until whichever of the two goes first
   ~Feed() override;

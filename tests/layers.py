@@ -29,6 +29,7 @@ VENDORS = {
 THREADED = {
     "core/base/bytes.h": "the count of a Block: a slice may be released by another thread than its maker",
     "core/base/bytes.cc": "the same count",
+    "core/base/pool.cc": "each thread's pool",
     "core/loop/mailbox.*": "many writers, one reader: how a post crosses",
     "core/loop/loop_thread.*": "a loop with a thread of its own",
     "core/loop/housekeeper.*": "the driver lock of a loop, and the thread that drives loops that nobody polls",

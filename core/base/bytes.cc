@@ -1,13 +1,13 @@
-// base/bytes.cc - blocks from malloc, whose per-thread caches are the pool; very large ones from the system.
+// base/bytes.cc - small blocks from the pool, others from malloc, very large ones from the system.
 #include "base/bytes.h"
 
 #include <sys/mman.h>
 
-#include <cstdlib>
 #include <cstring>
 #include <new>
 
 #include "base/assert.h"
+#include "base/pool.h"
 
 namespace nebula {
 
@@ -23,7 +23,7 @@ Block* Block::make(size_t capacity) {
   size_t size = sizeof(Block) + headroom + capacity;
   void* memory = nullptr;
   if (capacity < mapped_bytes_min) {
-    memory = std::malloc(size);
+    memory = pool_take(size);
   } else {
     memory = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED) memory = nullptr;
@@ -34,12 +34,13 @@ Block* Block::make(size_t capacity) {
 }
 
 void Block::destroy() {
-  size_t capacity = capacity_;
+  size_t size = sizeof(Block) + headroom + capacity_;
+  bool is_mapped = capacity_ >= mapped_bytes_min;
   this->~Block();
-  if (capacity < mapped_bytes_min)
-    std::free(this);
+  if (is_mapped)
+    ::munmap(static_cast<void*>(this), size);
   else
-    ::munmap(static_cast<void*>(this), sizeof(Block) + headroom + capacity);
+    pool_give(this, size);
 }
 
 Bytes Bytes::copy(std::string_view text) {

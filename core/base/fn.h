@@ -1,7 +1,7 @@
 // base/fn.h - Fn: a callable that moves.
 //
 // std::function demands copies, so a Done or a unique_ptr could not ride inside; std::move_only_function is C++23.
-// A callable of up to three words lives inside the Fn, a larger one on the heap.
+// A callable of up to three words lives inside the Fn, a larger one in the pool.
 #pragma once
 
 #include <cstddef>
@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "base/assert.h"
+#include "base/pool.h"
 
 namespace nebula {
 
@@ -30,8 +31,8 @@ class Fn<R(Args...)> {
       new (room_) Callable(std::forward<F>(callable));
       verbs_ = &inline_verbs<Callable>;
     } else {
-      new (room_) Callable*(new Callable(std::forward<F>(callable)));
-      verbs_ = &heap_verbs<Callable>;
+      new (room_) Boxed<Callable>*(new Boxed<Callable>{{}, std::forward<F>(callable)});
+      verbs_ = &boxed_verbs<Callable>;
     }
   }
 
@@ -77,10 +78,18 @@ class Fn<R(Args...)> {
   };
 
   template <class Callable>
-  static constexpr Verbs heap_verbs = {
-      [](void* room, Args&&... args) -> R { return (**static_cast<Callable**>(room))(std::forward<Args>(args)...); },
-      [](void* from, void* to) { new (to) Callable*(*static_cast<Callable**>(from)); },
-      [](void* room) { delete *static_cast<Callable**>(room); },
+  struct Boxed : Pooled {
+    static_assert(alignof(Callable) <= alignof(std::max_align_t));
+    Callable callable;
+  };
+
+  template <class Callable>
+  static constexpr Verbs boxed_verbs = {
+      [](void* room, Args&&... args) -> R {
+        return (*static_cast<Boxed<Callable>**>(room))->callable(std::forward<Args>(args)...);
+      },
+      [](void* from, void* to) { new (to) Boxed<Callable>*(*static_cast<Boxed<Callable>**>(from)); },
+      [](void* room) { delete *static_cast<Boxed<Callable>**>(room); },
   };
 
   void take(Fn& other) {

@@ -109,6 +109,9 @@ inline constexpr size_t event_bytes = 128;
 // Events delivered by one poll, unless the queue's options say otherwise.
 inline constexpr uint32_t poll_batch = 256;
 
+// Small blocks that a thread keeps for the calls to come: a hundred calls at once have most of it.
+inline constexpr size_t pool_bytes_max = 256u << 10;
+
 // Keepalive (gRFC A8): no client pings more often than each 10 s; a peer that is silent for 20 s after is given up.
 inline constexpr Duration keepalive_interval_min = sec(10);
 inline constexpr Duration keepalive_timeout = sec(20);

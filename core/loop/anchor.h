@@ -7,11 +7,13 @@
 #include <cstdint>
 #include <utility>
 
+#include "base/pool.h"
+
 namespace nebula {
 
 template <class T>
 class Anchor {
-  struct Node {
+  struct Node : Pooled {
     T* object;
     uint32_t count;
     void release() {
@@ -38,7 +40,7 @@ class Anchor {
     Node* node_;
   };
 
-  explicit Anchor(T& object) : node_(new Node{&object, 1}) {}
+  explicit Anchor(T& object) : node_(new Node{{}, &object, 1}) {}
   Anchor(const Anchor&) = delete;
   Anchor& operator=(const Anchor&) = delete;
   ~Anchor() {

@@ -2,10 +2,11 @@
 #include "loop/timers.h"
 
 #include "base/assert.h"
+#include "base/pool.h"
 
 namespace nebula {
 
-class Timers::Entry final : public Timer {
+class Timers::Entry final : public Timer, public Pooled {
  public:
   Entry(Timers& timers, Fn<void()> then) : timers_(&timers), then_(std::move(then)) {}
   ~Entry() override {

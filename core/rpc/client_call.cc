@@ -1,6 +1,7 @@
 // rpc/client_call.cc - request to headers, trailers to status, and the words when a call ends otherwise.
 #include "rpc/client_call.h"
 
+#include "base/pool.h"
 #include "loop/anchor.h"
 #include "rpc/frame.h"
 #include "rpc/grpc.h"
@@ -12,7 +13,7 @@ namespace nebula {
 namespace {
 
 // Owns itself: it goes with the last event of its stream.
-class ClientCall final : public StreamEvents, private InboxEvents {
+class ClientCall final : public Pooled, public StreamEvents, private InboxEvents {
  public:
   ClientCall(Loop& loop, size_t message_bytes_max)
       : loop_(loop), message_bytes_max_(message_bytes_max), reader_(message_bytes_max) {}

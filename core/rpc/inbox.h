@@ -4,6 +4,7 @@
 // its credit back as they are taken.
 #pragma once
 
+#include "base/pool.h"
 #include "loop/anchor.h"
 #include "rpc/backlog.h"
 #include "rpc/call.h"
@@ -21,7 +22,7 @@ struct InboxEvents {
   ~InboxEvents() = default;
 };
 
-class Inbox final : public Source {
+class Inbox final : public Pooled, public Source {
  public:
   // The pace, where there is one, outlives the call.
   Inbox(InboxEvents& call, size_t message_bytes_max, Encoding encoding = Encoding::identity, Pace* pace = nullptr)

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "base/pool.h"
 #include "base/random.h"
 #include "rpc/grpc.h"
 #include "rpc/server_call.h"
@@ -178,6 +179,7 @@ void Server::give_memory_back() {
   memory_timer_ = loop_.after(limits::memory_back_after, [this] {
     memory_timer_.reset();
     crowd_gone_ = 0;
+    pool_clear();
     ::malloc_trim(0);
   });
 #endif

@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 
+#include "base/pool.h"
 #include "loop/anchor.h"
 #include "loop/loop.h"
 #include "rpc/frame.h"
@@ -15,7 +16,7 @@ namespace nebula {
 
 // Owns itself: it goes when its stream has closed and its handler has answered, whichever is later, and may outlive
 // its server by a handler that takes its time.
-class ServerCall final : public StreamEvents, private InboxEvents {
+class ServerCall final : public Pooled, public StreamEvents, private InboxEvents {
  public:
   ServerCall(Loop& loop, const Router& router, Pace& pace, size_t message_bytes_max, Peer peer,
              std::unique_ptr<Stream> stream);
