@@ -2,14 +2,16 @@
 //
 // Kept as the one flat block that the C ABI hands out: { u32 name size, u32 value size, name, value } again and
 // again, sizes in the machine's byte order. So crossing the border costs nothing, and most fields are never looked
-// at. Names are lower case; the values of names that end in "-bin" are raw bytes here and base64 on the wire only.
+// at. A copy shares the block until one of the two is added to. Names are lower case; the values of names that end in
+// "-bin" are raw bytes here and base64 on the wire only.
 #pragma once
 
 #include <cstdint>
 #include <optional>
-#include <string>
 #include <string_view>
+#include <utility>
 
+#include "base/bytes.h"
 #include "base/result.h"
 
 namespace nebula {
@@ -35,21 +37,39 @@ class Metadata {
   // (PROTOCOL-HTTP2: [0-9a-z_.-]+, not "grpc-..."), or a value not of a "-bin" name has other than printable ASCII.
   static Result<Metadata> from_user(const void* block, size_t size);
 
+  Metadata() = default;
+  Metadata(const Metadata& other)
+      : block_(other.block_ == nullptr ? nullptr : other.block_->ref()), count_(other.count_) {}
+  Metadata(Metadata&& other) noexcept
+      : block_(std::exchange(other.block_, nullptr)), count_(std::exchange(other.count_, 0)) {}
+  Metadata& operator=(Metadata other) noexcept {
+    std::swap(block_, other.block_);
+    std::swap(count_, other.count_);
+    return *this;
+  }
+  ~Metadata() {
+    if (block_ != nullptr) block_->unref();
+  }
+
   void add(std::string_view name, std::string_view value);
   std::optional<std::string_view> find(std::string_view name) const;  // the first of that name
 
-  Iterator begin() const { return Iterator(block_.data()); }
-  Iterator end() const { return Iterator(block_.data() + block_.size()); }
-  bool empty() const { return block_.empty(); }
+  Iterator begin() const { return Iterator(block().data()); }
+  Iterator end() const { return Iterator(block().data() + block().size()); }
+  bool empty() const { return count_ == 0; }
   size_t count() const { return count_; }
 
   // What HTTP/2 counts against a header list: names, values and 32 a field (RFC 9113, 6.5.2).
-  size_t list_size() const { return block_.size() - 8 * count_ + 32 * count_; }
+  size_t list_size() const { return block().size() - 8 * count_ + 32 * count_; }
 
-  std::string_view block() const { return block_; }
+  std::string_view block() const {
+    return block_ == nullptr ? std::string_view() : std::string_view(block_->data(), block_->size());
+  }
 
  private:
-  std::string block_;
+  char* room(size_t size);  // for so much more
+
+  Block* block_ = nullptr;  // null: empty
   size_t count_ = 0;
 };
 

@@ -34,10 +34,11 @@ class ClientCall final : public Pooled, public StreamEvents, private InboxEvents
 
   bool is_over() const { return request_.context == nullptr; }
   void send_body();
-  Status begin(const Head& head);
+  Status begin(const grpc::ProtocolFields& head, Result<Metadata> user);
+  Status status_of(const grpc::ProtocolFields& head) const;
   void answer_stream();                 // the responses begin
   Status take(Bytes data);
-  void end(const Metadata& trailers);   // the peer has said how it went
+  void end(const grpc::ProtocolFields& trailers, Result<Metadata> user);  // the peer has said how it went
   void fail(Status why, Fate fate);     // it has not, or we do not want to hear it
   void fail_later(Ending ending);       // whoever places or reads calls must not find itself destroyed by the end of one
   void stop();                          // sends nothing more and listens to nobody: it is over
@@ -105,32 +106,39 @@ void ClientCall::fail_later(Ending ending) {
 void ClientCall::on_headers(Head head, bool last) {
   if (is_over()) return;
   if (head.too_large) return fail(resource_exhausted("the metadata of the answer is over our limit"), Fate::processed);
+  grpc::ProtocolFields fields;
+  Result<Metadata> user = grpc::from_wire(head.fields, &fields);
   if (http_status_.empty()) {
-    std::string_view http_status = head.fields.find(":status").value_or("");
-    if (http_status.starts_with('1')) return;  // informational; the answer is still to come
-    http_status_ = http_status;
+    if (fields.http_status.starts_with('1')) return;  // informational; the answer is still to come
+    http_status_ = fields.http_status;
     if (!last) {
-      if (Status status = begin(head); !status.ok()) return fail(std::move(status), Fate::processed);
+      if (Status status = begin(fields, std::move(user)); !status.ok())
+        return fail(std::move(status), Fate::processed);
       if (streams_responses(request_.method->shape)) answer_stream();
       return;
     }
   }
-  if (last) end(head.fields);
+  if (last) end(fields, std::move(user));
 }
 
-Status ClientCall::begin(const Head& head) {
-  if (http_status_ != "200") return grpc::find_status(head.fields).value_or(grpc::status_of_http(http_status_));
-  std::string_view type = head.fields.find("content-type").value_or("");
-  if (!grpc::codec_of(type))
-    return {Code::unknown, "the peer answered with content-type \"" + std::string(type) + "\", not gRPC"};
-  std::string_view name = head.fields.find("grpc-encoding").value_or("identity");
-  std::optional<Encoding> encoding = encoding_of(name);
-  if (!encoding)
-    return internal("the peer compressed with \"" + std::string(name) + "\", which was not offered; known: " +
-                    std::string(encodings_known));
-  reader_.set_encoding(*encoding);
-  TRY(metadata_, grpc::from_wire(head.fields));
+Status ClientCall::begin(const grpc::ProtocolFields& head, Result<Metadata> user) {
+  if (http_status_ != "200") return status_of(head);
+  if (!grpc::codec_of(head.content_type))
+    return {Code::unknown, "the peer answered with content-type \"" + std::string(head.content_type) + "\", not gRPC"};
+  if (head.encoding.data() != nullptr) {
+    std::optional<Encoding> encoding = encoding_of(head.encoding);
+    if (!encoding)
+      return internal("the peer compressed with \"" + std::string(head.encoding) + "\", which was not offered; known: " +
+                      std::string(encodings_known));
+    reader_.set_encoding(*encoding);
+  }
+  TRY(metadata_, std::move(user));
   return {};
+}
+
+Status ClientCall::status_of(const grpc::ProtocolFields& head) const {
+  std::optional<Status> status = grpc::find_status(head);
+  return status ? std::move(*status) : grpc::status_of_http(http_status_);
 }
 
 void ClientCall::answer_stream() {
@@ -164,10 +172,10 @@ Status ClientCall::take(Bytes data) {
   }
 }
 
-void ClientCall::end(const Metadata& trailers) {
+void ClientCall::end(const grpc::ProtocolFields& trailers, Result<Metadata> user) {
   bool is_single = !streams_responses(request_.method->shape);
   Response response;
-  response.status = grpc::find_status(trailers).value_or(grpc::status_of_http(http_status_));
+  response.status = status_of(trailers);
   if (response.status.ok() && (inbox_ != nullptr ? inbox_->is_inside() : reader_.is_inside()))
     response.status = internal("the answer ends inside a message");
   else if (response.status.ok() && is_single && !message_)
@@ -179,7 +187,6 @@ void ClientCall::end(const Metadata& trailers) {
     else
       response.status = message.status();
   }
-  Result<Metadata> user = grpc::from_wire(trailers);
   if (user.ok())
     response.trailers = std::move(*user);
   else if (response.status.ok())

@@ -66,6 +66,28 @@ bool is_reserved(std::string_view name) {
          name == "content-length" || is_of_one_hop(name);
 }
 
+// Where the protocol's fields keep the one of that name; null: it does not matter to us.
+std::string_view* place_of(std::string_view name, ProtocolFields* fields) {
+  switch (name.size()) {
+    case 5: return name == ":path" ? &fields->path : nullptr;
+    case 7: return name == ":method" ? &fields->method : name == ":status" ? &fields->http_status : nullptr;
+    case 11: return name == "grpc-status" ? &fields->status : nullptr;
+    case 12:
+      return name == "content-type"   ? &fields->content_type
+             : name == "grpc-timeout" ? &fields->timeout
+             : name == "grpc-message" ? &fields->message
+                                      : nullptr;
+    case 13: return name == "grpc-encoding" ? &fields->encoding : nullptr;
+    case 20: return name == "grpc-accept-encoding" ? &fields->accept_encoding : nullptr;
+    default: return nullptr;
+  }
+}
+
+// Of a codec beyond the three: the user is to know it.
+bool names_codec(const Field& field) {
+  return field.name == "content-type" && field.value != base_type && codec_of(field.value) == Codec::any;
+}
+
 int hex_value(char c) {
   if (c >= '0' && c <= '9') return c - '0';
   if (c >= 'A' && c <= 'F') return c - 'A' + 10;
@@ -182,14 +204,13 @@ void to_wire(const Metadata& user, Metadata* wire) {
   }
 }
 
-Result<Metadata> from_wire(const Metadata& wire) {
+Result<Metadata> from_wire(const Metadata& wire, ProtocolFields* protocol) {
   Metadata user;
+  Status failure;
   for (Field field : wire) {
-    if (field.name == "content-type" && codec_of(field.value) == Codec::any && field.value != base_type) {
-      user.add(field.name, field.value);
-      continue;
-    }
-    if (is_reserved(field.name)) continue;
+    if (std::string_view* place = place_of(field.name, protocol); place != nullptr && place->data() == nullptr)
+      *place = field.value;
+    if (is_reserved(field.name) && !names_codec(field)) continue;
     if (!is_binary(field.name)) {
       user.add(field.name, field.value);
       continue;
@@ -198,16 +219,20 @@ Result<Metadata> from_wire(const Metadata& wire) {
     while (true) {
       size_t comma = rest.find(',');
       std::optional<std::string> raw = base64_decode(rest.substr(0, comma));
-      if (!raw) return internal("metadata \"" + std::string(field.name) + "\" is not base64");
-      user.add(field.name, *raw);
+      if (raw)
+        user.add(field.name, *raw);
+      else if (failure.ok())
+        failure = internal("metadata \"" + std::string(field.name) + "\" is not base64");
       if (comma == std::string_view::npos) break;
       rest.remove_prefix(comma + 1);
     }
   }
+  if (!failure.ok()) return failure;
   return user;
 }
 
 void add_status(const Status& status, Metadata* trailers) {
+  if (status.ok()) return trailers->add("grpc-status", "0");
   trailers->add("grpc-status", std::to_string(static_cast<int>(status.code())));
   if (status.message().empty()) return;
   if (status.message().size() <= limits::status_message_bytes_max)
@@ -217,14 +242,15 @@ void add_status(const Status& status, Metadata* trailers) {
                   percent_encode(whole_characters(status.message(), limits::status_message_bytes_max)) + " ...");
 }
 
-std::optional<Status> find_status(const Metadata& trailers) {
-  std::optional<std::string_view> text = trailers.find("grpc-status");
-  if (!text) return std::nullopt;
+std::optional<Status> find_status(const ProtocolFields& trailers) {
+  std::string_view text = trailers.status;
+  if (text.data() == nullptr) return std::nullopt;
+  if (text == "0") return Status();
   int number = -1;
-  auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), number);
-  bool is_known = error == std::errc() && end == text->data() + text->size() && number >= 0 && number <= 16;
-  std::string message = percent_decode(trailers.find("grpc-message").value_or(""));
-  if (!is_known) return Status(Code::unknown, "grpc-status \"" + std::string(*text) + "\": " + message);
+  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  bool is_known = error == std::errc() && end == text.data() + text.size() && number >= 0 && number <= 16;
+  std::string message = percent_decode(trailers.message);
+  if (!is_known) return Status(Code::unknown, "grpc-status \"" + std::string(text) + "\": " + message);
   return Status(static_cast<Code>(number), std::move(message));
 }
 

@@ -27,15 +27,23 @@ void add_encodings(Encoding encoding, Metadata* head);
 std::string percent_encode(std::string_view text);
 std::string percent_decode(std::string_view text);
 
+// What a head says to the protocol itself. They point into it; of several of one name the first. Where there is none,
+// data() is null.
+struct ProtocolFields {
+  std::string_view method, path, http_status;
+  std::string_view content_type, encoding, accept_encoding, timeout;
+  std::string_view status, message;  // trailers
+};
+
 // Copies the user's fields: values of "-bin" names to base64 and back (with or without padding, comma-joined ones
 // apart), gRPC's and HTTP/2's own fields left out, but for a content-type of a codec beyond the three. from_wire:
-// internal if a value is no base64.
+// internal if a value is no base64; the protocol's fields are told in any case.
 void to_wire(const Metadata& user, Metadata* wire);
-Result<Metadata> from_wire(const Metadata& wire);
+Result<Metadata> from_wire(const Metadata& wire, ProtocolFields* protocol);
 
 // grpc-status and grpc-message, which is cut at limits::status_message_bytes_max.
 void add_status(const Status& status, Metadata* trailers);
-std::optional<Status> find_status(const Metadata& trailers);
+std::optional<Status> find_status(const ProtocolFields& trailers);
 
 // Logs that a peer has sent a header list over limits::metadata_bytes_soft.
 void warn_of_metadata(const Log& log, const Peer& peer, size_t bytes);

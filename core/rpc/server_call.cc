@@ -48,40 +48,43 @@ void ServerCall::on_headers(Head head, bool last) {
 }
 
 Status ServerCall::begin(const Head& head) {
-  const Metadata& fields = head.fields;
-  std::string_view type = fields.find("content-type").value_or("");
-  std::optional<Codec> codec = grpc::codec_of(type);
-  if (fields.find(":method") != "POST") {
+  grpc::ProtocolFields fields;
+  Result<Metadata> user = grpc::from_wire(head.fields, &fields);
+  std::optional<Codec> codec = grpc::codec_of(fields.content_type);
+  if (fields.method != "POST") {
     refuse_http("405", "gRPC calls are POST requests");
     return {};
   }
   if (!codec && !head.too_large) {
-    refuse_http("415", "content-type \"" + std::string(type) + "\" is not one of application/grpc, +proto, +json");
+    refuse_http("415", "content-type \"" + std::string(fields.content_type) + "\" is not one of application/grpc, +proto, +json");
     return {};
   }
   codec_ = codec.value_or(Codec::any);
   if (head.too_large)
     return resource_exhausted("metadata is over the limit of " + std::to_string(limits::metadata_bytes_max) +
                               " bytes or " + std::to_string(limits::metadata_fields_max) + " fields");
-  std::string_view path = fields.find(":path").value_or("");
-  method_ = router_.find(path);
-  if (method_ == nullptr) return router_.unknown(path);
-  std::string_view name = fields.find("grpc-encoding").value_or("identity");
-  std::optional<Encoding> encoding = encoding_of(name);
-  if (!encoding)
-    return unimplemented("grpc-encoding \"" + std::string(name) + "\" is not supported; known: " +
-                         std::string(encodings_known));
-  reader_.set_encoding(*encoding);
-  accepted_ = fields.find("grpc-accept-encoding").value_or("");
-  if (std::optional<std::string_view> text = fields.find("grpc-timeout")) {
-    std::optional<Duration> left = grpc::parse_timeout(*text);
-    if (!left) return internal("grpc-timeout \"" + std::string(*text) + "\" is malformed");
+  method_ = router_.find(fields.path);
+  if (method_ == nullptr) return router_.unknown(fields.path);
+  if (fields.encoding.data() != nullptr) {
+    std::optional<Encoding> encoding = encoding_of(fields.encoding);
+    if (!encoding)
+      return unimplemented("grpc-encoding \"" + std::string(fields.encoding) + "\" is not supported; known: " +
+                           std::string(encodings_known));
+    reader_.set_encoding(*encoding);
+  }
+  if (!fields.accept_encoding.empty()) {
+    head_ = head.fields;
+    accepted_ = fields.accept_encoding;
+  }
+  if (fields.timeout.data() != nullptr) {
+    std::optional<Duration> left = grpc::parse_timeout(fields.timeout);
+    if (!left) return internal("grpc-timeout \"" + std::string(fields.timeout) + "\" is malformed");
     context_.set_deadline(loop_.now() + *left);
     if (!context_.deadline().is_never())
       deadline_timer_ = loop_.after(
           *left, [this] { abort(deadline_exceeded("the deadline passed while the call was at the server")); });
   }
-  TRY(metadata_, grpc::from_wire(fields));
+  TRY(metadata_, std::move(user));
   return {};
 }
 
@@ -199,7 +202,7 @@ void ServerCall::finish(Response response) {
   if (std::exchange(finished_, true)) return;
   deadline_timer_.reset();
   outbox_.stop();
-  Status reason = response.status.ok() ? cancelled("the call is over") : response.status;
+  Status reason = inbox_ == nullptr || !response.status.ok() ? response.status : cancelled("the call is over");
   if (!is_closed_) send(std::move(response));
   stream_->awaits_rest(false);
   if (inbox_ != nullptr) std::exchange(inbox_, nullptr)->cut({std::move(reason)});

@@ -61,7 +61,8 @@ class ServerCall final : public Pooled, public StreamEvents, private InboxEvents
   const Method* method_ = nullptr;
   Metadata metadata_;
   Codec codec_ = Codec::any;
-  std::string accepted_;                // encodings that the caller takes
+  Metadata head_;                       // as it came, where accepted_ points into it
+  std::string_view accepted_;           // encodings that the caller takes
   FrameReader reader_;                  // for a single request
   std::optional<Frame> message_;
   Inbox* inbox_ = nullptr;              // its reader's

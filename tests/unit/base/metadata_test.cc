@@ -75,3 +75,28 @@ Test(metadata, knows_binary_names) {
   cr_assert(not is_binary("bin"));
   cr_assert(not is_binary("trace-bin2"));
 }
+
+Test(metadata, shares_its_block_with_a_copy_until_one_changes) {
+  Metadata one;
+  one.add("a", "1");
+  Metadata other = one;
+  cr_assert_eq(other.block().data(), one.block().data());
+  other.add("b", "2");
+  cr_assert_eq(one.count(), 1);
+  cr_assert_eq(other.count(), 2);
+  cr_assert_not(one.find("b").has_value());
+  cr_assert(other.find("a") == "1" && other.find("b") == "2");
+  one.add("c", "3");
+  cr_assert_not(other.find("c").has_value());
+}
+
+Test(metadata, holds_what_outgrows_its_first_room) {
+  Metadata metadata;
+  for (int i = 0; i < 100; i++) metadata.add(std::to_string(i), std::string(static_cast<size_t>(i), 'x'));
+  int i = 0;
+  for (Field field : metadata) {
+    cr_assert(field.name == std::to_string(i));
+    cr_assert_eq(field.value.size(), static_cast<size_t>(i++));
+  }
+  cr_assert_eq(i, 100);
+}

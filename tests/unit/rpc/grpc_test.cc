@@ -31,8 +31,19 @@ std::string sent(std::string_view name, std::string_view value) {
   return text_of(wire);
 }
 
+Result<Metadata> user_of(const Metadata& wire) {
+  ProtocolFields protocol;
+  return from_wire(wire, &protocol);
+}
+
+std::optional<Status> status_in(const Metadata& wire) {
+  ProtocolFields protocol;
+  cr_assert(from_wire(wire, &protocol).ok());
+  return find_status(protocol);
+}
+
 std::string received(std::string_view name, std::string_view value) {
-  Result<Metadata> user = from_wire(one(name, value));
+  Result<Metadata> user = user_of(one(name, value));
   return user.ok() ? text_of(*user) : user.status().text();
 }
 
@@ -148,7 +159,7 @@ Test(grpc, takes_comma_joined_binary_values_apart) {
 
 Test(grpc, refuses_what_is_no_base64) {
   for (std::string_view text : {"Z", "Zg===", "Zm9vZ", "Z!", "Zg==Zg==", "Zm 9", "Zm9v,Z"}) {
-    Result<Metadata> user = from_wire(one("t-bin", text));
+    Result<Metadata> user = user_of(one("t-bin", text));
     cr_assert(!user.ok(), "\"%s\" was taken", std::string(text).c_str());
     cr_assert_eq(user.status().code(), Code::internal);
     cr_assert(user.status().message() == "metadata \"t-bin\" is not base64");
@@ -161,7 +172,7 @@ Test(grpc, keeps_every_byte_of_a_binary_value) {
     all.push_back(static_cast<char>(byte));
     Metadata wire;
     to_wire(one("t-bin", all), &wire);
-    Result<Metadata> user = from_wire(wire);
+    Result<Metadata> user = user_of(wire);
     cr_assert(user.ok() && user->find("t-bin") == all, "of %d bytes", byte + 1);
   }
 }
@@ -174,7 +185,7 @@ Test(grpc, keeps_the_order_of_fields_and_all_values_of_a_name) {
   Metadata wire;
   to_wire(user, &wire);
   cr_assert(text_of(wire) == "b=1;a=2;b=3;");
-  cr_assert(text_of(*from_wire(wire)) == "b=1;a=2;b=3;");
+  cr_assert(text_of(*user_of(wire)) == "b=1;a=2;b=3;");
 }
 
 Test(grpc, drops_the_fields_of_the_protocol_in_both_directions) {
@@ -202,6 +213,39 @@ Test(grpc, knows_what_is_not_grpc) {
   for (std::string_view type : {"", "text/html", "application/json", "application/grp", "application/grpc-web",
                                 "application/grpc-web+proto", "application/grpcx"})
     cr_assert(!codec_of(type), "\"%s\" was taken", std::string(type).c_str());
+}
+
+Test(grpc, tells_the_fields_of_the_protocol_apart_from_the_users) {
+  Metadata wire;
+  for (std::string_view name : {":method", ":path", ":status", "content-type", "grpc-encoding", "grpc-accept-encoding",
+                                "grpc-timeout", "grpc-status", "grpc-message"}) {
+    wire.add(name, name);
+    wire.add(name, "a second one");
+  }
+  wire.add("mine", "1");
+  wire.add("te", "trailers");
+  ProtocolFields fields;
+  Result<Metadata> user = from_wire(wire, &fields);
+  cr_assert(user.ok() && text_of(*user) == "mine=1;");
+  cr_assert(fields.method == ":method" && fields.path == ":path" && fields.http_status == ":status");
+  cr_assert(fields.content_type == "content-type" && fields.encoding == "grpc-encoding");
+  cr_assert(fields.accept_encoding == "grpc-accept-encoding" && fields.timeout == "grpc-timeout");
+  cr_assert(fields.status == "grpc-status" && fields.message == "grpc-message");
+}
+
+Test(grpc, tells_an_empty_field_of_the_protocol_from_none) {
+  ProtocolFields fields;
+  cr_assert(from_wire(one("grpc-timeout", ""), &fields).ok());
+  cr_assert_not_null(fields.timeout.data());
+  cr_assert_null(fields.encoding.data());
+}
+
+Test(grpc, tells_the_fields_of_the_protocol_beside_a_broken_one_of_the_users) {
+  Metadata wire = one("broken-bin", "%");
+  wire.add("grpc-status", "5");
+  ProtocolFields fields;
+  cr_assert(from_wire(wire, &fields).status().code() == Code::internal);
+  cr_assert(fields.status == "5");
 }
 
 Test(grpc, names_the_codec_in_the_content_type) {
@@ -233,18 +277,18 @@ Test(grpc, writes_and_reads_every_code_with_its_message) {
     Metadata trailers;
     add_status({static_cast<Code>(number), "für 100%"}, &trailers);
     cr_assert(text_of(trailers) == "grpc-status=" + std::to_string(number) + ";grpc-message=f%C3%BCr 100%25;");
-    std::optional<Status> status = find_status(trailers);
+    std::optional<Status> status = status_in(trailers);
     cr_assert(status && static_cast<int>(status->code()) == number && status->message() == "für 100%");
   }
 }
 
-Test(grpc, finds_no_status_where_there_is_none) { cr_assert(!find_status(one("grpc-message", "x"))); }
+Test(grpc, finds_no_status_where_there_is_none) { cr_assert(!status_in(one("grpc-message", "x"))); }
 
 Test(grpc, reads_a_status_it_does_not_know_as_unknown) {
   for (std::string_view text : {"17", "-1", "", "x", "2x", " 2", "999999999999"}) {
     Metadata trailers = one("grpc-status", text);
     trailers.add("grpc-message", "why");
-    std::optional<Status> status = find_status(trailers);
+    std::optional<Status> status = status_in(trailers);
     cr_assert(status && status->code() == Code::unknown);
     cr_assert(status->message() == "grpc-status \"" + std::string(text) + "\": why");
   }
@@ -253,7 +297,7 @@ Test(grpc, reads_a_status_it_does_not_know_as_unknown) {
 Test(grpc, drops_the_message_of_an_ok_status) {
   Metadata trailers = one("grpc-status", "0");
   trailers.add("grpc-message", "fine");
-  cr_assert(find_status(trailers)->ok());
+  cr_assert(status_in(trailers)->ok());
 }
 
 Test(grpc, cuts_a_message_that_would_not_fit_a_header_list) {
@@ -263,7 +307,7 @@ Test(grpc, cuts_a_message_that_would_not_fit_a_header_list) {
     Metadata trailers;
     add_status({Code::unknown, text}, &trailers);
     cr_assert_leq(trailers.list_size(), limits::metadata_bytes_max - 4096, "no room is left for the fields beside it");
-    std::string read(find_status(trailers)->message());
+    std::string read(status_in(trailers)->message());
     cr_assert(read.ends_with(part + " ..."), "cut inside a character: %s", read.substr(read.size() - 10).c_str());
     cr_assert_gt(read.size(), 1000);
   }
