@@ -45,12 +45,12 @@ bool read_metadata(const void* block, uint32_t size, Metadata* out) {
 }
 
 int32_t send(uint64_t call, std::optional<Bytes> message, uint32_t flags) {
-  Operation operation(Operation::send);
-  operation.call = call;
-  operation.is_last = (flags & NEBULA_END) != 0;
-  operation.compress = (flags & NEBULA_COMPRESS) != 0;
-  if (flags & codec_flags) operation.codec = codec_of_flags(flags);
-  operation.message = std::move(message);
+  std::unique_ptr<Operation> operation = std::make_unique<Operation>(Operation::send);
+  operation->call = call;
+  operation->is_last = (flags & NEBULA_END) != 0;
+  operation->compress = (flags & NEBULA_COMPRESS) != 0;
+  if (flags & codec_flags) operation->codec = codec_of_flags(flags);
+  operation->message = std::move(message);
   return submit(call, Side::any, std::move(operation));
 }
 
@@ -62,13 +62,13 @@ uint64_t nebula_call_start(nebula_queue* queue, uint64_t method, uint64_t tag, u
                            const void* metadata, uint32_t metadata_size, const void* data, uint32_t size,
                            uint32_t flags) {
   if (queue == nullptr || !are_flags(flags, start_flags) || queue->engine->is_forked()) return 0;
-  Operation operation(Operation::start);
-  if (!read_metadata(metadata, metadata_size, &operation.metadata)) return 0;
+  std::unique_ptr<Operation> operation = std::make_unique<Operation>(Operation::start);
+  if (!read_metadata(metadata, metadata_size, &operation->metadata)) return 0;
   std::shared_ptr<const ClientMethod> known = find_method(method);
   if (known == nullptr || known->target->engine != queue->engine) return 0;
-  operation.is_last = (flags & NEBULA_END) != 0;
+  operation->is_last = (flags & NEBULA_END) != 0;
   Shape shape = known->method.shape;
-  if (!streams_requests(shape) && (data == nullptr || !operation.is_last)) return 0;
+  if (!streams_requests(shape) && (data == nullptr || !operation->is_last)) return 0;
 
   // The deadline counts from now, not from the turn in which the queue takes the call up.
   constexpr uint64_t timeout_us_max = INT64_MAX / 1000;
@@ -81,12 +81,12 @@ uint64_t nebula_call_start(nebula_queue* queue, uint64_t method, uint64_t tag, u
   record->facts.path = known->method.path;
   record->facts.shape = shape;
   record->facts.deadline = deadline;
-  record->facts.has_said_end = operation.is_last;
-  operation.wait_for_ready = (flags & NEBULA_WAIT_FOR_READY) != 0;
-  operation.codec = codec_of_flags(flags);
-  operation.compress = (flags & NEBULA_COMPRESS) != 0;
-  operation.encoding = flags & compression_flags ? encoding_of_flags(flags) : known->target->encoding;
-  if (data != nullptr) operation.message = copy_of(data, size);
+  record->facts.has_said_end = operation->is_last;
+  operation->wait_for_ready = (flags & NEBULA_WAIT_FOR_READY) != 0;
+  operation->codec = codec_of_flags(flags);
+  operation->compress = (flags & NEBULA_COMPRESS) != 0;
+  operation->encoding = flags & compression_flags ? encoding_of_flags(flags) : known->target->encoding;
+  if (data != nullptr) operation->message = copy_of(data, size);
   if (data != nullptr && streams_requests(shape)) record->facts.unsent = size + limits::event_bytes;
   uint64_t id = record->id = add_call(queue, &queue->calls(), Side::client, &record->facts);
   if (id == 0) return 0;
@@ -95,9 +95,9 @@ uint64_t nebula_call_start(nebula_queue* queue, uint64_t method, uint64_t tag, u
 }
 
 int32_t nebula_call_headers(uint64_t call, const void* metadata, uint32_t metadata_size) {
-  Operation operation(Operation::headers);
-  operation.call = call;
-  if (!read_metadata(metadata, metadata_size, &operation.metadata)) return NEBULA_E_ARGUMENT;
+  std::unique_ptr<Operation> operation = std::make_unique<Operation>(Operation::headers);
+  operation->call = call;
+  if (!read_metadata(metadata, metadata_size, &operation->metadata)) return NEBULA_E_ARGUMENT;
   return submit(call, Side::server, std::move(operation));
 }
 
@@ -117,32 +117,32 @@ int32_t nebula_call_give(uint64_t call, nebula_buffer* buffer, uint32_t flags) {
 int32_t nebula_call_finish(uint64_t call, int32_t status, const char* message, const void* metadata,
                            uint32_t metadata_size) {
   if (status < 0 || status > 16) return NEBULA_E_ARGUMENT;
-  Operation operation(Operation::finish);
-  operation.call = call;
-  if (!read_metadata(metadata, metadata_size, &operation.metadata)) return NEBULA_E_ARGUMENT;
-  operation.status = Status(static_cast<Code>(status), message == nullptr ? "" : message);
+  std::unique_ptr<Operation> operation = std::make_unique<Operation>(Operation::finish);
+  operation->call = call;
+  if (!read_metadata(metadata, metadata_size, &operation->metadata)) return NEBULA_E_ARGUMENT;
+  operation->status = Status(static_cast<Code>(status), message == nullptr ? "" : message);
   return submit(call, Side::server, std::move(operation));
 }
 
 int32_t nebula_call_cancel(uint64_t call, int32_t status) {
   if (status < 1 || status > 16) return NEBULA_E_ARGUMENT;
-  Operation operation(Operation::cancel);
-  operation.call = call;
-  operation.status = Status(static_cast<Code>(status), "cancelled on this side");
+  std::unique_ptr<Operation> operation = std::make_unique<Operation>(Operation::cancel);
+  operation->call = call;
+  operation->status = Status(static_cast<Code>(status), "cancelled on this side");
   return submit(call, Side::any, std::move(operation));
 }
 
 int32_t nebula_call_consume(uint64_t call, uint64_t bytes) {
-  Operation operation(Operation::consume);
-  operation.call = call;
-  operation.value = bytes;
+  std::unique_ptr<Operation> operation = std::make_unique<Operation>(Operation::consume);
+  operation->call = call;
+  operation->value = bytes;
   return submit(call, Side::any, std::move(operation));
 }
 
 int32_t nebula_call_tag(uint64_t call, uint64_t tag) {
-  Operation operation(Operation::tag);
-  operation.call = call;
-  operation.value = tag;
+  std::unique_ptr<Operation> operation = std::make_unique<Operation>(Operation::tag);
+  operation->call = call;
+  operation->value = tag;
   return submit(call, Side::any, std::move(operation));
 }
 

@@ -92,21 +92,21 @@ void Calls::drop(nebula_queue& queue) {
 
 // ---- from any thread
 
-void Calls::post(Operation operation) {
-  size_t size = operation.message ? operation.message->size() : 0;
-  posted_bytes_ += size;
-  worker_.loop().post([this, size, operation = std::move(operation)]() mutable {
-    posted_bytes_ -= size;
-    apply(std::move(operation));
+void Calls::post(std::unique_ptr<Operation> operation) {
+  size_t size = operation->message ? operation->message->size() : 0;
+  if (size > 0) posted_bytes_ += size;
+  worker_.loop().post([this, size, operation = std::move(operation)] {
+    if (size > 0) posted_bytes_ -= size;
+    apply(*operation);
   });
 }
 
 // Another thread's messages wake the one that polls.
 bool Calls::is_piled_up() const { return posted_bytes_ >= limits::posted_bytes_max && place_.is_poller(); }
 
-void Calls::post_start(std::unique_ptr<ClientRecord> record, Operation operation) {
+void Calls::post_start(std::unique_ptr<ClientRecord> record, std::unique_ptr<Operation> operation) {
   worker_.loop().post([this, record = std::move(record), operation = std::move(operation)]() mutable {
-    start(std::move(record), std::move(operation));
+    start(std::move(record), *operation);
   });
 }
 
@@ -142,16 +142,16 @@ void Calls::settle(const std::vector<Settled>& settled) {
 
 // ---- what the binding asks
 
-void Calls::apply(Operation operation) {
+void Calls::apply(Operation& operation) {
   CallRecord* record = find(operation.call);
   if (record == nullptr) return;  // it died on the way; the binding has heard, or will
   if (operation.kind == Operation::consume) {
     record->consume(operation.value);
     if (record->in != nullptr) take(*record);
   } else if (record->side == Side::client) {
-    apply_client(static_cast<ClientRecord&>(*record), std::move(operation));
+    apply_client(static_cast<ClientRecord&>(*record), operation);
   } else {
-    apply_server(static_cast<ServerRecord&>(*record), std::move(operation));
+    apply_server(static_cast<ServerRecord&>(*record), operation);
   }
 }
 
@@ -194,7 +194,7 @@ void Calls::on_source_end(CallRecord& record, std::optional<QueuedEvent> last) {
 
 // ---- server side
 
-void Calls::serve(nebula_queue& queue, const ServedMethod& method, Request request, Reply reply) {
+void Calls::serve(nebula_queue& queue, const ServedMethod& method, Request&& request, Reply&& reply) {
   if (queue.is_full())
     return reply(resource_exhausted("the server has too many calls waiting to be looked at"));
   std::unique_ptr<ServerRecord> record = std::make_unique<ServerRecord>(*this, &queue, method.tag);
@@ -203,7 +203,7 @@ void Calls::serve(nebula_queue& queue, const ServedMethod& method, Request reque
   record->encoding = method.encoding;
   record->facts.path = request.method->path;
   record->facts.shape = request.method->shape;
-  record->facts.peer = request.context->peer().address;
+  record->facts.peer = request.context->shared_peer();
   record->facts.deadline = request.context->deadline();
   uint64_t id = record->id = add_call(&queue, this, Side::server, &record->facts);
   if (id == 0) return reply(resource_exhausted("the server has too many open calls"));
@@ -229,7 +229,7 @@ void Calls::serve(nebula_queue& queue, const ServedMethod& method, Request reque
   }
 }
 
-void Calls::apply_server(ServerRecord& record, Operation operation) {
+void Calls::apply_server(ServerRecord& record, Operation& operation) {
   bool is_stream = record.facts.streams_out(Side::server);
   if (operation.codec) record.codec = operation.codec;
   switch (operation.kind) {
@@ -242,19 +242,19 @@ void Calls::apply_server(ServerRecord& record, Operation operation) {
       if (is_stream) {
         if (!begin_responses(record)) return;
         if (operation.message) record.out->push(std::move(*operation.message), operation.compress);
-        if (operation.is_last) answer(record, std::move(operation));
+        if (operation.is_last) answer(record, operation);
         return;
       }
       if (record.message) {
         remove_call(record.id);  // answered here, so whatever else the handler says is stale
         operation.status = internal("the handler sent two messages for a method that answers with one");
-        return answer(record, std::move(operation));
+        return answer(record, operation);
       }
       record.message = std::move(operation.message);
       record.compress = operation.compress;
-      if (operation.is_last) answer(record, std::move(operation));
+      if (operation.is_last) answer(record, operation);
       return;
-    default: return answer(record, std::move(operation));
+    default: return answer(record, operation);
   }
 }
 
@@ -272,9 +272,10 @@ bool Calls::begin_responses(ServerRecord& record) {
   return server_calls_.contains(id);
 }
 
-void Calls::answer(ServerRecord& record, Operation operation) {
-  std::unique_ptr<ServerRecord> ended = std::move(server_calls_.find(record.id)->second);
-  server_calls_.erase(record.id);
+void Calls::answer(ServerRecord& record, Operation& operation) {
+  auto found = server_calls_.find(record.id);
+  std::unique_ptr<ServerRecord> ended = std::move(found->second);
+  server_calls_.erase(found);
   record.context->on_cancel(nullptr);
   record.in.reset();
   Response response;
@@ -306,11 +307,11 @@ void Calls::on_server_call_dead(uint64_t id, const Status& why) {
 
 // ---- client side
 
-void Calls::start(std::unique_ptr<ClientRecord> started, Operation operation) {
+void Calls::start(std::unique_ptr<ClientRecord> started, Operation& operation) {
   ClientRecord& record = *started;
   uint64_t id = record.id;
   client_calls_.emplace(id, std::move(started));
-  Reply reply([this, id](Result<Response> result) { on_response(id, std::move(result)); });
+  Reply reply([this, id](Result<Response>&& result) { on_response(id, std::move(result)); });
   Result<Service*> service = channel_to(*record.method->target);
   if (!service.ok()) return reply(service.status());
   Request request{&record.method->method, &record.context, std::move(operation.metadata), {}};
@@ -338,7 +339,7 @@ Result<Service*> Calls::channel_to(const ChannelTarget& target) {
   return found->second.get();
 }
 
-void Calls::apply_client(ClientRecord& record, Operation operation) {
+void Calls::apply_client(ClientRecord& record, Operation& operation) {
   switch (operation.kind) {
     case Operation::tag: record.tag = operation.value; return;
     case Operation::cancel: return record.context.cancel(std::move(operation.status));
@@ -350,7 +351,7 @@ void Calls::apply_client(ClientRecord& record, Operation operation) {
   if (operation.is_last && record.out != nullptr) feed.end({});
 }
 
-void Calls::on_response(uint64_t id, Result<Response> result) {
+void Calls::on_response(uint64_t id, Result<Response>&& result) {
   auto found = client_calls_.find(id);
   NEBULA_ASSERT(found != client_calls_.end());
   ClientRecord& record = *found->second;

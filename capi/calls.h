@@ -22,7 +22,7 @@ namespace nebula {
 class Calls;
 
 // What a binding asks of a call, on its way to the call's loop.
-struct Operation {
+struct Operation : Pooled {
   enum Kind : uint8_t { start, headers, send, finish, cancel, consume, tag };
 
   explicit Operation(Kind kind) : kind(kind) {}
@@ -140,32 +140,33 @@ class Calls {
   Place& place() { return place_; }
 
   // Any thread.
-  void post(Operation operation);
+  void post(std::unique_ptr<Operation> operation);
   // Whether what was posted and not yet taken is so much that the caller, which is the thread that polls, had better
   // relieve() the loop.
   bool is_piled_up() const;
-  void post_start(std::unique_ptr<ClientRecord> record, Operation operation);
+  void post_start(std::unique_ptr<ClientRecord> record, std::unique_ptr<Operation> operation);
   void post_forget(std::shared_ptr<const ChannelTarget> target);  // the channel is being freed
 
   // The loop.
-  void serve(nebula_queue& queue, const ServedMethod& method, Request request, Reply reply);  // a call has come
+  void serve(nebula_queue& queue, const ServedMethod& method, Request&& request, Reply&& reply);  // a call has come
   void settle(const std::vector<Settled>& settled);
   void drop(nebula_queue& queue);  // it is being freed
   void push(nebula_queue* queue, QueuedEvent event);
   void hand_over();  // what was pushed for threaded queues, before the turn ends
 
  private:
-  void start(std::unique_ptr<ClientRecord> record, Operation operation);
+  void start(std::unique_ptr<ClientRecord> record, Operation& operation);
   Result<Service*> channel_to(const ChannelTarget& target);
   void forget(const ChannelTarget* target);
-  void on_response(uint64_t id, Result<Response> result);
+  void on_response(uint64_t id, Result<Response>&& result);
   void push_finished(ClientRecord& record, Ending& ending, std::optional<Bytes> message);
 
-  void apply(Operation operation);
-  void apply_client(ClientRecord& record, Operation operation);
-  void apply_server(ServerRecord& record, Operation operation);
+  // Each takes from the operation what it needs.
+  void apply(Operation& operation);
+  void apply_client(ClientRecord& record, Operation& operation);
+  void apply_server(ServerRecord& record, Operation& operation);
   bool begin_responses(ServerRecord& record);
-  void answer(ServerRecord& record, Operation operation);
+  void answer(ServerRecord& record, Operation& operation);
   void on_server_call_dead(uint64_t id, const Status& why);
 
   CallRecord* find(uint64_t id);

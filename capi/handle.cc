@@ -62,20 +62,19 @@ int32_t account(Handle& handle, const Operation& operation) {
 }
 
 // Posts it. `over`: where the call lives, if that had better be relieved once the lock is free.
-int32_t hand_over(uint64_t id, Side side, Operation operation, Calls** over) {
+int32_t hand_over(uint64_t id, Side side, std::unique_ptr<Operation> operation, Calls** over) {
   std::lock_guard<std::mutex> hold(table().lock);
   Handle* handle = table().calls.find(id);
   if (handle == nullptr || handle->is_dead) return NEBULA_E_STALE;
   if (handle->queue->engine->is_forked()) return NEBULA_E_FORKED;
   if (side != Side::any && handle->side != side) return NEBULA_E_STATE;
   bool is_server = handle->side == Side::server;
-  bool ends_call = is_server && operation.ends();
+  bool ends_call = is_server && operation->ends();
   int32_t result = NEBULA_OK;
-  if (operation.kind == Operation::send) {
-    result = account(*handle, operation);
+  if (operation->kind == Operation::send) {
+    result = account(*handle, *operation);
     if (result < 0) return result;
   }
-  operation.side = handle->side;
   handle->calls->post(std::move(operation));
   if (handle->calls->is_piled_up()) *over = handle->calls;
   if (ends_call) table().calls.remove(id);
@@ -129,7 +128,7 @@ bool mark_dead(uint64_t id) {
   return true;
 }
 
-int32_t submit(uint64_t id, Side side, Operation operation) {
+int32_t submit(uint64_t id, Side side, std::unique_ptr<Operation> operation) {
   Calls* calls = nullptr;
   int32_t result = hand_over(id, side, std::move(operation), &calls);
   if (calls != nullptr) calls->place().relieve();
@@ -143,7 +142,7 @@ int32_t describe(uint64_t id, nebula_call_info* out) {
   const CallFacts& facts = *handle->facts;
   out->shape = static_cast<int32_t>(facts.shape);
   copy_text(out->method, sizeof out->method, facts.path);
-  copy_text(out->peer, sizeof out->peer, facts.peer);
+  copy_text(out->peer, sizeof out->peer, facts.peer == nullptr ? std::string_view() : facts.peer->address);
   out->left_us = microseconds_left(facts.deadline, monotonic_now());
   return NEBULA_OK;
 }

@@ -41,9 +41,9 @@ struct CallFacts {
   // Of the messages of this side.
   bool streams_out(Side side) const { return side == Side::client ? streams_requests(shape) : streams_responses(shape); }
 
-  std::string path;
+  std::string_view path;             // its method's
   Shape shape = Shape::unary;
-  std::string peer;  // empty: a client's call, which has a peer only once it is sent
+  std::shared_ptr<const Peer> peer;  // null: a client's call, which has one only once it is sent
   Time deadline;
   bool has_said_end = false;         // the binding's last message; under the table's lock
   std::atomic<size_t> unsent{0};     // what the binding has given and the stream has not taken
@@ -65,7 +65,7 @@ bool mark_dead(uint64_t id);
 
 // Sends an operation of the binding to the loop of its call. NEBULA_OK, NEBULA_FULL or NEBULA_E_...; where it ends a
 // server's call the id is dead afterwards.
-int32_t submit(uint64_t id, Side side, Operation operation);
+int32_t submit(uint64_t id, Side side, std::unique_ptr<Operation> operation);
 
 int32_t describe(uint64_t id, nebula_call_info* out);
 

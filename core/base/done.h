@@ -31,8 +31,8 @@ class Done {
 
   explicit operator bool() const { return static_cast<bool>(then_); }
 
-  void operator()(Result<T> result) {
-    Fn<void(Result<T>)> then = std::move(then_);
+  void operator()(Result<T>&& result) {
+    Fn<void(Result<T>&&)> then = std::move(then_);
     then(std::move(result));
   }
 
@@ -41,7 +41,7 @@ class Done {
     if (then_) (*this)(Result<T>(internal("dropped without an answer")));
   }
 
-  Fn<void(Result<T>)> then_;
+  Fn<void(Result<T>&&)> then_;
 };
 
 }  // namespace nebula

@@ -97,12 +97,13 @@ struct Method {
 // Travels with a call from hand to hand, and tells all of them when nobody waits for the answer any more.
 class Context {
  public:
-  Context(Time deadline, Peer peer) : deadline_(deadline), peer_(std::move(peer)) {}
+  Context(Time deadline, std::shared_ptr<const Peer> peer) : deadline_(deadline), peer_(std::move(peer)) {}
 
   Time deadline() const { return deadline_; }
   void set_deadline(Time deadline) { deadline_ = deadline; }
-  const Peer& peer() const { return peer_; }
-  void set_peer(Peer peer) { peer_ = std::move(peer); }
+  const Peer& peer() const { return *peer_; }
+  const std::shared_ptr<const Peer>& shared_peer() const { return peer_; }
+  void set_peer(std::shared_ptr<const Peer> peer) { peer_ = std::move(peer); }
 
   // Cancels with deadline_exceeded when the deadline comes.
   void keep_deadline(Clock& clock);
@@ -116,7 +117,7 @@ class Context {
 
  private:
   Time deadline_;
-  Peer peer_;
+  std::shared_ptr<const Peer> peer_;  // that of its connection
   Status why_;
   Fn<void(const Status&)> then_;
   std::unique_ptr<Timer> timer_;

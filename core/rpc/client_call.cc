@@ -67,7 +67,6 @@ Status ClientCall::start(Session& session, Metadata head, Request& request, Repl
   request_ = std::move(request);
   reply_ = std::move(reply);
   if (again != nullptr) again_ = std::move(*again);
-  request_.context->set_peer(session.peer());
   bool has_body = !std::holds_alternative<std::monostate>(request_.body);
   stream_->headers(std::move(head), !has_body);
   if (has_body) send_body();

@@ -16,7 +16,7 @@ using Again = Fn<void(Request request, Reply reply, Ending why)>;
 // when the call ends. If no stream can be opened the reason comes back, and request, reply and *again are left as they
 // were, for another try. Later, where the request was not sent or not processed, *again runs instead of the reply. The
 // deadline goes out as grpc-timeout; to enforce it is the caller's part, by request.context->cancel(), which ends the
-// call at once and resets the stream.
+// call at once and resets the stream; and so it is to tell the context the peer.
 Status start_client_call(Loop& loop, Session& session, std::string_view authority, size_t message_bytes_max,
                          Request& request, Reply& reply, Again* again = nullptr);
 

@@ -15,8 +15,10 @@ namespace nebula {
 // One accepted connection. A peer that does not begin to speak HTTP/2 in time is let go.
 class Server::Connection final : public SessionEvents {
  public:
-  Connection(Server& server, std::unique_ptr<Conn> conn) : server_(server), peer_(conn->peer()) {
-    peer_.connection = ++server.connections_seen_;
+  Connection(Server& server, std::unique_ptr<Conn> conn) : server_(server) {
+    Peer peer = conn->peer();
+    peer.connection = ++server.connections_seen_;
+    peer_ = std::make_shared<const Peer>(std::move(peer));
     session_ = h2_session(server.loop_, std::move(conn), true, *this, server.limits_.session);
     expect_preface(limits::preface_timeout);
     const ServerLimits& limits = server.limits_;
@@ -57,7 +59,7 @@ class Server::Connection final : public SessionEvents {
 
   void expect_preface(Duration wait) {
     preface_timer_ = server_.loop_.after(wait, [this] {
-      NEBULA_LOG(server_.log_, info, "closed " + peer_.address + ": no HTTP/2 preface in time");
+      NEBULA_LOG(server_.log_, info, "closed " + peer_->address + ": no HTTP/2 preface in time");
       server_.remove(this);
     });
   }
@@ -69,7 +71,7 @@ class Server::Connection final : public SessionEvents {
   }
   void on_settings() override { preface_timer_.reset(); }
   void on_room() override {}
-  void on_large_head(size_t bytes) override { grpc::warn_of_metadata(server_.log_, peer_, bytes); }
+  void on_large_head(size_t bytes) override { grpc::warn_of_metadata(server_.log_, *peer_, bytes); }
   void on_draining() override {}
   void on_closed(Status why) override {
     if (!why.ok()) NEBULA_LOG(server_.log_, debug, why.text());
@@ -77,7 +79,7 @@ class Server::Connection final : public SessionEvents {
   }
 
   Server& server_;
-  Peer peer_;
+  std::shared_ptr<const Peer> peer_;  // its calls may outlive it
   std::unique_ptr<Session> session_;
   std::unique_ptr<Timer> preface_timer_;
   size_t calls_most_ = 0;  // at once

@@ -18,8 +18,8 @@ Status check_size(const Metadata& block) {
 
 }  // namespace
 
-ServerCall::ServerCall(Loop& loop, const Router& router, Pace& pace, size_t message_bytes_max, Peer peer,
-                       std::unique_ptr<Stream> stream)
+ServerCall::ServerCall(Loop& loop, const Router& router, Pace& pace, size_t message_bytes_max,
+                       std::shared_ptr<const Peer> peer, std::unique_ptr<Stream> stream)
     : loop_(loop),
       router_(router),
       pace_(pace),
@@ -179,14 +179,17 @@ void ServerCall::dispatch(Body body) {
   was_dispatched_ = true;
   has_handler_ = true;
   Request request{method_, &context_, std::move(metadata_), std::move(body), codec_};
-  method_->service->call(std::move(request), Reply([this](Result<Response> result) {
+  method_->service->call(std::move(request), Reply([this](Result<Response>&& result) {
                            has_handler_ = false;
-                           answer(result.ok() ? std::move(*result) : Response{{result.status()}});
+                           if (result.ok())
+                             answer(std::move(*result));
+                           else
+                             answer({{result.status()}});
                            release_if_over();
                          }));
 }
 
-void ServerCall::answer(Response response) {
+void ServerCall::answer(Response&& response) {
   std::unique_ptr<Source>* source = std::get_if<std::unique_ptr<Source>>(&response.body);
   response.encoding = agree(response.encoding, accepted_);
   if (source == nullptr || finished_) return finish(std::move(response));
@@ -198,7 +201,7 @@ void ServerCall::answer(Response response) {
                 [this](Ending ending) { finish({std::move(ending)}); });
 }
 
-void ServerCall::finish(Response response) {
+void ServerCall::finish(Response&& response) {
   if (std::exchange(finished_, true)) return;
   deadline_timer_.reset();
   outbox_.stop();
@@ -208,7 +211,7 @@ void ServerCall::finish(Response response) {
   if (inbox_ != nullptr) std::exchange(inbox_, nullptr)->cut({std::move(reason)});
 }
 
-void ServerCall::send(Response response) {
+void ServerCall::send(Response&& response) {
   Bytes* message = response.status.ok() ? std::get_if<Bytes>(&response.body) : nullptr;
   if (message != nullptr && !stream_->has_room_for(message->size()))
     return send({{resource_exhausted("there is no room for an answer of " + std::to_string(message->size()) +

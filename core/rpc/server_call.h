@@ -18,7 +18,7 @@ namespace nebula {
 // its server by a handler that takes its time.
 class ServerCall final : public Pooled, public StreamEvents, private InboxEvents {
  public:
-  ServerCall(Loop& loop, const Router& router, Pace& pace, size_t message_bytes_max, Peer peer,
+  ServerCall(Loop& loop, const Router& router, Pace& pace, size_t message_bytes_max, std::shared_ptr<const Peer> peer,
              std::unique_ptr<Stream> stream);
 
  private:
@@ -42,9 +42,9 @@ class ServerCall final : public Pooled, public StreamEvents, private InboxEvents
   Status dispatch_message();            // the single one
   void watch_message();                 // one that has begun must end
   void dispatch(Body body);
-  void answer(Response response);       // the handler's: all of it, or the beginning of a stream
-  void finish(Response response);       // says the last word; the first one counts
-  void send(Response response);         // with a stream to send it on
+  void answer(Response&& response);     // the handler's: all of it, or the beginning of a stream
+  void finish(Response&& response);     // says the last word; the first one counts
+  void send(Response&& response);       // with a stream to send it on
   Metadata head_of(const Response& response) const;
   void abort(Status why);               // finishes in the handler's place, which hears of it
   void release_if_over();

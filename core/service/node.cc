@@ -14,11 +14,13 @@ namespace nebula {
 class Node::Link final : public SessionEvents {
  public:
   Link(Node& node, std::unique_ptr<Conn> conn) : node_(node) {
+    peer_ = std::make_shared<const Peer>(conn->peer());
     session_ = h2_session(node.env_.loop, std::move(conn), false, *this, node.session_);
     greeting_timer_ = node.env_.loop.after(limits::connect_timeout, [this] { node_.on_link_silent(this); });
   }
 
   Session& session() { return *session_; }
+  const std::shared_ptr<const Peer>& peer() const { return peer_; }
   bool has_spoken() const { return greeting_timer_ == nullptr; }
 
  private:
@@ -39,6 +41,7 @@ class Node::Link final : public SessionEvents {
   void on_closed(Status why) override { node_.on_link_closed(this, why); }
 
   Node& node_;
+  std::shared_ptr<const Peer> peer_;  // of its calls' contexts
   std::unique_ptr<Session> session_;
   std::unique_ptr<Timer> greeting_timer_;  // until the peer has spoken HTTP/2
 };
@@ -106,6 +109,7 @@ void Node::back_off(Status why) {
 Status Node::call(std::string_view authority, size_t message_bytes_max, Request& request, Reply& reply,
                   Again* again) {
   NEBULA_ASSERT(link_ != nullptr);
+  request.context->set_peer(link_->peer());
   Status status = start_client_call(env_.loop, link_->session(), authority, message_bytes_max, request, reply, again);
   if (status.code() == Code::resource_exhausted) is_full_ = true;
   usable = status.ok();

@@ -26,7 +26,7 @@ class ClientProcess {
 
  private:
   struct Outgoing {
-    Outgoing(Call& its_call, Time deadline) : call(its_call), context(deadline, Peer{}) {}
+    Outgoing(Call& its_call, Time deadline) : call(its_call), context(deadline, nullptr) {}
     Call& call;
     Context context;
     Method method;

@@ -59,7 +59,7 @@ Test(call, tells_nobody_who_has_asked_not_to_be_told) {
 }
 
 Test(call, may_end_with_its_call_while_it_tells_of_its_end) {
-  std::unique_ptr<Context> context = std::make_unique<Context>(Time::never(), Peer());
+  std::unique_ptr<Context> context = std::make_unique<Context>(Time::never(), nullptr);
   std::string heard;
   context->on_cancel([&](const Status& why) {
     context.reset();
@@ -105,7 +105,7 @@ Test(call, takes_its_timer_with_it) {
 
 Test(call, may_end_with_its_call_when_the_deadline_comes) {
   SimWorld world;
-  std::unique_ptr<Context> context = std::make_unique<Context>(world.loop.now() + ms(1), Peer());
+  std::unique_ptr<Context> context = std::make_unique<Context>(world.loop.now() + ms(1), nullptr);
   context->on_cancel([&](const Status&) { context.reset(); });
   context->keep_deadline(world.loop);
   world.loop.run_for(ms(2));
