@@ -131,6 +131,10 @@ class Place {
 };
 
 class Calls {
+  template <class Record>
+  using ById = std::unordered_map<uint64_t, std::unique_ptr<Record>, std::hash<uint64_t>, std::equal_to<uint64_t>,
+                                  PoolAllocator<std::pair<const uint64_t, std::unique_ptr<Record>>>>;
+
  public:
   // All outlive it.
   Calls(nebula_engine& engine, Worker& worker, Place& place);
@@ -177,8 +181,8 @@ class Calls {
   Worker& worker_;
   Place& place_;
   std::atomic<size_t> posted_bytes_{0};  // of messages that wait in the mailbox
-  std::unordered_map<uint64_t, std::unique_ptr<ServerRecord>> server_calls_;
-  std::unordered_map<uint64_t, std::unique_ptr<ClientRecord>> client_calls_;
+  ById<ServerRecord> server_calls_;
+  ById<ClientRecord> client_calls_;
   std::unordered_map<const ChannelTarget*, std::unique_ptr<Service>> channels_;
   std::vector<std::pair<nebula_queue*, EventFifo>> outboxes_;  // what this turn has for threaded queues
 };

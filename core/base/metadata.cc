@@ -13,16 +13,6 @@ namespace {
 // With what stands before it, a quarter of a KiB: most heads fit.
 constexpr size_t first_room = 256 - sizeof(Block) - Block::headroom;
 
-struct Sizes {
-  uint32_t name, value;
-};
-
-Sizes sizes_at(const char* at) {
-  Sizes sizes;
-  std::memcpy(&sizes, at, sizeof sizes);
-  return sizes;
-}
-
 bool is_name(std::string_view name) {
   return !name.empty() && std::all_of(name.begin(), name.end(), [](char c) {
     return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '-' || c == '.';
@@ -35,18 +25,6 @@ bool is_printable(std::string_view value) {
 
 }  // namespace
 
-Field Metadata::Iterator::operator*() const {
-  Sizes sizes = sizes_at(at_);
-  const char* name = at_ + sizeof sizes;
-  return {{name, sizes.name}, {name + sizes.name, sizes.value}};
-}
-
-Metadata::Iterator& Metadata::Iterator::operator++() {
-  Sizes sizes = sizes_at(at_);
-  at_ += sizeof sizes + sizes.name + sizes.value;
-  return *this;
-}
-
 Result<Metadata> Metadata::from_user(const void* block, size_t size) {
   const char* at = static_cast<const char*>(block);
   const char* end = at + size;
@@ -54,7 +32,7 @@ Result<Metadata> Metadata::from_user(const void* block, size_t size) {
   while (at != end) {
     size_t left = static_cast<size_t>(end - at);
     if (left < sizeof(Sizes)) return invalid_argument("metadata: the block ends inside a field");
-    Sizes sizes = sizes_at(at);
+    Sizes sizes = Iterator(at).sizes();
     left -= sizeof sizes;
     if (sizes.name > left || sizes.value > left - sizes.name)
       return invalid_argument("metadata: the block ends inside a field");

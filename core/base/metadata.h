@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 #include <optional>
 #include <string_view>
 #include <utility>
@@ -25,11 +26,29 @@ class Metadata {
   class Iterator {
    public:
     explicit Iterator(const char* at) : at_(at) {}
-    Field operator*() const;
-    Iterator& operator++();
+    Field operator*() const {
+      Sizes sizes = this->sizes();
+      const char* name = at_ + sizeof sizes;
+      return {{name, sizes.name}, {name + sizes.name, sizes.value}};
+    }
+    Iterator& operator++() {
+      Sizes sizes = this->sizes();
+      at_ += sizeof sizes + sizes.name + sizes.value;
+      return *this;
+    }
     bool operator==(const Iterator&) const = default;
 
    private:
+    friend Metadata;
+    struct Sizes {
+      uint32_t name, value;
+    };
+    Sizes sizes() const {
+      Sizes sizes;
+      std::memcpy(&sizes, at_, sizeof sizes);
+      return sizes;
+    }
+
     const char* at_;
   };
 
@@ -67,6 +86,7 @@ class Metadata {
   }
 
  private:
+  using Sizes = Iterator::Sizes;
   char* room(size_t size);  // for so much more
 
   Block* block_ = nullptr;  // null: empty

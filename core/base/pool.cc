@@ -3,8 +3,6 @@
 
 #include <cstdlib>
 
-#include "base/assert.h"
-
 namespace nebula {
 
 void* Pool::take(size_t size) {

@@ -8,6 +8,7 @@
 #include <array>
 #include <cstddef>
 
+#include "base/assert.h"
 #include "base/limits.h"
 
 namespace nebula {
@@ -46,6 +47,24 @@ void pool_clear();
 struct Pooled {
   static void* operator new(size_t size);
   static void operator delete(void* object, size_t size) { pool_give(object, size); }
+};
+
+// For the containers of the standard library whose nodes come and go with each call.
+template <class T>
+struct PoolAllocator {
+  using value_type = T;
+
+  PoolAllocator() = default;
+  template <class Other>
+  PoolAllocator(const PoolAllocator<Other>&) {}
+
+  T* allocate(size_t count) {
+    void* memory = pool_take(count * sizeof(T));
+    NEBULA_ASSERT(memory != nullptr);
+    return static_cast<T*>(memory);
+  }
+  void deallocate(T* memory, size_t count) { pool_give(memory, count * sizeof(T)); }
+  bool operator==(const PoolAllocator&) const { return true; }
 };
 
 }  // namespace nebula
