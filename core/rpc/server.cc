@@ -8,7 +8,6 @@
 #include "base/pool.h"
 #include "base/random.h"
 #include "rpc/grpc.h"
-#include "rpc/server_call.h"
 
 namespace nebula {
 
@@ -66,8 +65,7 @@ class Server::Connection final : public SessionEvents {
 
   StreamEvents& on_stream(std::unique_ptr<Stream> stream) override {
     calls_most_ = std::max(calls_most_, session_->open_count());
-    return *new ServerCall(server_.loop_, server_.router_, server_.pace_, server_.limits_.message_bytes_max, peer_,
-                           std::move(stream));
+    return *new ServerCall(server_.share_, peer_, std::move(stream));
   }
   void on_settings() override { preface_timer_.reset(); }
   void on_room() override {}
@@ -88,7 +86,7 @@ class Server::Connection final : public SessionEvents {
 };
 
 Server::Server(Loop& loop, Network& network, Log& log, const Router& router, ServerLimits limits)
-    : loop_(loop), network_(network), log_(log), router_(router), limits_(limits), pace_(loop) {}
+    : loop_(loop), network_(network), log_(log), limits_(limits), share_(loop, router, limits.message_bytes_max) {}
 
 Server::~Server() {
   listeners_.clear();

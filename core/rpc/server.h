@@ -10,8 +10,8 @@
 #include "base/log.h"
 #include "loop/anchor.h"
 #include "loop/loop.h"
-#include "rpc/pace.h"
 #include "rpc/router.h"
+#include "rpc/server_call.h"
 #include "transport/network.h"
 
 namespace nebula {
@@ -53,10 +53,9 @@ class Server {
   Loop& loop_;
   Network& network_;
   Log& log_;
-  const Router& router_;
   ServerLimits limits_;
   std::vector<std::unique_ptr<Listener>> listeners_;
-  Pace pace_;
+  ServerShare share_;
   std::vector<std::unique_ptr<Connection>> connections_;
   uint64_t connections_seen_ = 0;
   size_t crowd_gone_ = 0;  // connections, and the most calls that each had at once, since memory was given back

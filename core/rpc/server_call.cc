@@ -16,17 +16,27 @@ Status check_size(const Metadata& block) {
                             std::to_string(limits::metadata_bytes_max));
 }
 
+void add_head(Codec codec, const Metadata& user, Encoding encoding, Metadata* head) {
+  head->add(":status", "200");
+  head->add("content-type", grpc::content_type(codec, user));
+  grpc::add_encodings(encoding, head);
+  grpc::to_wire(user, head);
+}
+
 }  // namespace
 
-ServerCall::ServerCall(Loop& loop, const Router& router, Pace& pace, size_t message_bytes_max,
-                       std::shared_ptr<const Peer> peer, std::unique_ptr<Stream> stream)
-    : loop_(loop),
-      router_(router),
-      pace_(pace),
-      message_bytes_max_(message_bytes_max),
+ServerShare::ServerShare(Loop& loop, const Router& router, size_t message_bytes_max)
+    : loop(loop), router(router), pace(loop), message_bytes_max(message_bytes_max) {
+  for (Codec codec : {Codec::any, Codec::proto, Codec::json})
+    add_head(codec, {}, Encoding::identity, &plain_heads[static_cast<size_t>(codec)]);
+  grpc::add_status({}, &ok_trailers);
+}
+
+ServerCall::ServerCall(ServerShare& share, std::shared_ptr<const Peer> peer, std::unique_ptr<Stream> stream)
+    : share_(share),
       context_(Time::never(), std::move(peer)),
       stream_(std::move(stream)),
-      reader_(message_bytes_max) {}
+      reader_(share.message_bytes_max) {}
 
 // ---- the request
 
@@ -39,7 +49,7 @@ void ServerCall::on_headers(Head head, bool last) {
   Status status = begin(head);
   if (finished_) return;
   if (status.ok() && streams_requests(method_->shape)) {
-    std::unique_ptr<Inbox> inbox(new Inbox(*this, message_bytes_max_, reader_.encoding(), &pace_));
+    std::unique_ptr<Inbox> inbox(new Inbox(*this, share_.message_bytes_max, reader_.encoding(), &share_.pace));
     inbox_ = inbox.get();
     dispatch(std::move(inbox));
   }
@@ -63,8 +73,8 @@ Status ServerCall::begin(const Head& head) {
   if (head.too_large)
     return resource_exhausted("metadata is over the limit of " + std::to_string(limits::metadata_bytes_max) +
                               " bytes or " + std::to_string(limits::metadata_fields_max) + " fields");
-  method_ = router_.find(fields.path);
-  if (method_ == nullptr) return router_.unknown(fields.path);
+  method_ = share_.router.find(fields.path);
+  if (method_ == nullptr) return share_.router.unknown(fields.path);
   if (fields.encoding.data() != nullptr) {
     std::optional<Encoding> encoding = encoding_of(fields.encoding);
     if (!encoding)
@@ -79,9 +89,9 @@ Status ServerCall::begin(const Head& head) {
   if (fields.timeout.data() != nullptr) {
     std::optional<Duration> left = grpc::parse_timeout(fields.timeout);
     if (!left) return internal("grpc-timeout \"" + std::string(fields.timeout) + "\" is malformed");
-    context_.set_deadline(loop_.now() + *left);
+    context_.set_deadline(share_.loop.now() + *left);
     if (!context_.deadline().is_never())
-      deadline_timer_ = loop_.after(
+      deadline_timer_ = share_.loop.after(
           *left, [this] { abort(deadline_exceeded("the deadline passed while the call was at the server")); });
   }
   TRY(metadata_, std::move(user));
@@ -141,7 +151,7 @@ void ServerCall::on_dropped(size_t wire_bytes) {
 
 // In a later step: it comes from inside the handler's asking.
 void ServerCall::on_broken(Status why) {
-  loop_.later([self = ref(), why = std::move(why)]() mutable {
+  share_.loop.later([self = ref(), why = std::move(why)]() mutable {
     ServerCall* call = self.get();
     if (call != nullptr && !call->finished_) call->abort(std::move(why));
   });
@@ -160,15 +170,15 @@ Status ServerCall::end_of_request() {
 }
 
 Status ServerCall::dispatch_message() {
-  if (message_->is_compressed && !pace_.may_go()) {
-    pace_.wait([self = ref()] {
+  if (message_->is_compressed && !share_.pace.may_go()) {
+    share_.pace.wait([self = ref()] {
       ServerCall* call = self.get();
       if (call == nullptr || call->finished_) return;
       if (Status status = call->dispatch_message(); !status.ok()) call->abort(std::move(status));
     });
     return {};
   }
-  TRY(Bytes message, reader_.open(std::move(*message_), &pace_));
+  TRY(Bytes message, reader_.open(std::move(*message_), &share_.pace));
   dispatch(std::move(message));
   return {};
 }
@@ -220,8 +230,12 @@ void ServerCall::send(Response&& response) {
   Metadata trailers;
   bool is_trailers_only = !has_sent_head_ && message == nullptr;
   Metadata& last = is_trailers_only ? head : trailers;
-  grpc::add_status(response.status, &last);
-  grpc::to_wire(response.trailers, &last);
+  if (!is_trailers_only && response.status.ok() && response.trailers.empty()) {
+    last = share_.ok_trailers;
+  } else {
+    grpc::add_status(response.status, &last);
+    grpc::to_wire(response.trailers, &last);
+  }
   for (const Metadata* block : {&head, &trailers})
     if (Status status = check_size(*block); !status.ok()) return send({{std::move(status)}});
   if (is_trailers_only) return stream_->headers(std::move(head), true);
@@ -231,11 +245,11 @@ void ServerCall::send(Response&& response) {
 }
 
 Metadata ServerCall::head_of(const Response& response) const {
+  Codec codec = response.codec.value_or(codec_);
+  bool is_plain = response.metadata.empty() && response.encoding == Encoding::identity;
+  if (is_plain) return share_.plain_heads[static_cast<size_t>(codec)];
   Metadata head;
-  head.add(":status", "200");
-  head.add("content-type", grpc::content_type(response.codec.value_or(codec_), response.metadata));
-  grpc::add_encodings(response.encoding, &head);
-  grpc::to_wire(response.metadata, &head);
+  add_head(codec, response.metadata, response.encoding, &head);
   return head;
 }
 

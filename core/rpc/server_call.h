@@ -1,6 +1,7 @@
 // rpc/server_call.h - one call, server side: a stream becomes a request, a reply becomes the stream's answer.
 #pragma once
 
+#include <array>
 #include <memory>
 #include <optional>
 
@@ -14,12 +15,23 @@
 
 namespace nebula {
 
+// What the calls of a server have in common, for as long as their connection is there.
+struct ServerShare {
+  ServerShare(Loop& loop, const Router& router, size_t message_bytes_max);
+
+  Loop& loop;
+  const Router& router;
+  Pace pace;
+  const size_t message_bytes_max;
+  std::array<Metadata, 3> plain_heads;  // by Codec: of an answer that adds nothing
+  Metadata ok_trailers;
+};
+
 // Owns itself: it goes when its stream has closed and its handler has answered, whichever is later, and may outlive
 // its server by a handler that takes its time.
 class ServerCall final : public Pooled, public StreamEvents, private InboxEvents {
  public:
-  ServerCall(Loop& loop, const Router& router, Pace& pace, size_t message_bytes_max, std::shared_ptr<const Peer> peer,
-             std::unique_ptr<Stream> stream);
+  ServerCall(ServerShare& share, std::shared_ptr<const Peer> peer, std::unique_ptr<Stream> stream);
 
  private:
   ~ServerCall() = default;
@@ -50,10 +62,7 @@ class ServerCall final : public Pooled, public StreamEvents, private InboxEvents
   void release_if_over();
   Anchor<ServerCall>::Ref ref();
 
-  Loop& loop_;
-  const Router& router_;
-  Pace& pace_;
-  const size_t message_bytes_max_;
+  ServerShare& share_;
   Context context_;
   std::unique_ptr<Stream> stream_;      // kept while a handler runs: so long it counts against the peer's limit
   std::unique_ptr<Timer> deadline_timer_;
