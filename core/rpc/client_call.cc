@@ -250,38 +250,51 @@ void ClientCall::repeat(Ending why) {
   again(std::move(request_), std::move(reply_), std::move(why));
 }
 
-Metadata head_of(Loop& loop, bool is_encrypted, std::string_view authority, const Request& request) {
+// What the heads of calls to one method have in common.
+Metadata common_head(const ClientWay& way, const Request& request) {
+  std::string_view path = request.method->path;
+  std::string_view content_type = grpc::content_type(request.codec, request.metadata);
+  bool has_agent = !request.metadata.find("user-agent");
+  HeadMemo* memo = way.memo;
+  if (memo != nullptr && memo->path == path && memo->content_type == content_type &&
+      memo->encoding == request.encoding && memo->has_agent == has_agent && !memo->head.empty())
+    return memo->head;
   Metadata head;
   head.add(":method", "POST");
-  head.add(":scheme", is_encrypted ? "https" : "http");
-  head.add(":path", request.method->path);
-  head.add(":authority", authority);
+  head.add(":scheme", way.session.peer().is_encrypted ? "https" : "http");
+  head.add(":path", path);
+  head.add(":authority", way.authority);
   head.add("te", "trailers");
-  head.add("content-type", grpc::content_type(request.codec, request.metadata));
+  head.add("content-type", content_type);
   grpc::add_encodings(request.encoding, &head);
-  if (!request.metadata.find("user-agent")) head.add("user-agent", "nebula/" NEBULA_VERSION);
+  if (has_agent) head.add("user-agent", "nebula/" NEBULA_VERSION);
+  if (memo != nullptr) *memo = {std::string(path), std::string(content_type), request.encoding, has_agent, head};
+  return head;
+}
+
+Metadata head_of(const ClientWay& way, const Request& request) {
+  Metadata head = common_head(way, request);
   Time deadline = request.context->deadline();
-  if (!deadline.is_never()) head.add("grpc-timeout", grpc::format_timeout(deadline - loop.now()));
+  if (!deadline.is_never()) head.add("grpc-timeout", grpc::format_timeout(deadline - way.loop.now()));
   grpc::to_wire(request.metadata, &head);
   return head;
 }
 
 }  // namespace
 
-Status start_client_call(Loop& loop, Session& session, std::string_view authority, size_t message_bytes_max,
-                         Request& request, Reply& reply, Again* again) {
-  Metadata head = head_of(loop, session.peer().is_encrypted, authority, request);
-  if (size_t most = session.metadata_bytes_max(); head.list_size() > most) {
+Status start_client_call(const ClientWay& way, Request& request, Reply& reply, Again* again) {
+  Metadata head = head_of(way, request);
+  if (size_t most = way.session.metadata_bytes_max(); head.list_size() > most) {
     Response refusal;
     refusal.status = resource_exhausted("metadata of " + std::to_string(head.list_size()) + " bytes is over the " +
                                         std::to_string(most) + " that the peer takes");
     refusal.fate = Fate::unsent;
     // In a later step: whoever places calls must not find itself destroyed by the answer to one.
-    loop.later([answered = std::move(reply), refusal = std::move(refusal)]() mutable { answered(std::move(refusal)); });
+    way.loop.later([answered = std::move(reply), refusal = std::move(refusal)]() mutable { answered(std::move(refusal)); });
     return {};
   }
-  std::unique_ptr<ClientCall> call = std::make_unique<ClientCall>(loop, message_bytes_max);
-  Status status = call->start(session, std::move(head), request, reply, again);
+  std::unique_ptr<ClientCall> call = std::make_unique<ClientCall>(way.loop, way.message_bytes_max);
+  Status status = call->start(way.session, std::move(head), request, reply, again);
   if (status.ok()) static_cast<void>(call.release());  // its own from here
   return status;
 }

@@ -1,6 +1,7 @@
 // rpc/client_call.h - one call, client side: a request becomes a stream, a stream becomes a reply.
 #pragma once
 
+#include <string>
 #include <string_view>
 
 #include "loop/loop.h"
@@ -12,12 +13,28 @@ namespace nebula {
 // refused.
 using Again = Fn<void(Request request, Reply reply, Ending why)>;
 
-// Sends `request` as a stream of `session` and answers `reply`: where the method streams responses when they begin, else
+// The head that the last call of a connection began with: the next one as a rule goes to the same method.
+struct HeadMemo {
+  std::string path, content_type;
+  Encoding encoding = Encoding::identity;
+  bool has_agent = false;  // ours
+  Metadata head;           // empty: none yet
+};
+
+// How calls go out. References outlive them, but for the memo.
+struct ClientWay {
+  Loop& loop;
+  Session& session;
+  std::string_view authority;  // the same wherever the memo is
+  size_t message_bytes_max;
+  HeadMemo* memo = nullptr;
+};
+
+// Sends `request` as a stream of the session and answers `reply`: where the method streams responses when they begin, else
 // when the call ends. If no stream can be opened the reason comes back, and request, reply and *again are left as they
 // were, for another try. Later, where the request was not sent or not processed, *again runs instead of the reply. The
 // deadline goes out as grpc-timeout; to enforce it is the caller's part, by request.context->cancel(), which ends the
 // call at once and resets the stream; and so it is to tell the context the peer.
-Status start_client_call(Loop& loop, Session& session, std::string_view authority, size_t message_bytes_max,
-                         Request& request, Reply& reply, Again* again = nullptr);
+Status start_client_call(const ClientWay& way, Request& request, Reply& reply, Again* again = nullptr);
 
 }  // namespace nebula

@@ -23,6 +23,8 @@ class Node::Link final : public SessionEvents {
   const std::shared_ptr<const Peer>& peer() const { return peer_; }
   bool has_spoken() const { return greeting_timer_ == nullptr; }
 
+  HeadMemo head_memo;
+
  private:
   StreamEvents& on_stream(std::unique_ptr<Stream>) override { NEBULA_ASSERT(!"a client has no streams of its peer's"); }
   void on_settings() override {
@@ -110,7 +112,8 @@ Status Node::call(std::string_view authority, size_t message_bytes_max, Request&
                   Again* again) {
   NEBULA_ASSERT(link_ != nullptr);
   request.context->set_peer(link_->peer());
-  Status status = start_client_call(env_.loop, link_->session(), authority, message_bytes_max, request, reply, again);
+  ClientWay way{env_.loop, link_->session(), authority, message_bytes_max, &link_->head_memo};
+  Status status = start_client_call(way, request, reply, again);
   if (status.code() == Code::resource_exhausted) is_full_ = true;
   usable = status.ok();
   return status;

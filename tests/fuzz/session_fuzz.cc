@@ -60,7 +60,7 @@ void attack_client(fuzz::Input input) {
   for (Call& call : calls) {
     Request request = call.request();
     Reply reply = call.reply();
-    if (!start_client_call(world.loop, *client.session, "a", 1000, request, reply).ok()) abort();
+    if (!start_client_call({world.loop, *client.session, "a", 1000}, request, reply).ok()) abort();
   }
   world.loop.run_for(ms(1));
   if (input.byte() % 8 != 0) end->write(std::string("\0\0\0\4\0\0\0\0\0", 9));

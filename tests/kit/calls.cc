@@ -107,7 +107,7 @@ Status ServerWorld::start(Call& call, SessionEnd* by) {
   Request request = call.request();
   Reply reply = call.reply();
   Session& session = *(by != nullptr ? by : &client)->session;
-  Status status = start_client_call(world.loop, session, "hello", client_message_bytes_max, request, reply);
+  Status status = start_client_call({world.loop, session, "hello", client_message_bytes_max}, request, reply);
   if (!status.ok()) reply(status);
   return status;
 }

@@ -32,7 +32,7 @@ struct Scripted {
     Request request = call.request();
     Reply reply = call.reply();
     Status status =
-        start_client_call(wire.world.loop, *wire.client.session, "hello", message_bytes_max, request, reply);
+        start_client_call({wire.world.loop, *wire.client.session, "hello", message_bytes_max}, request, reply);
     if (!status.ok()) reply(status);
     return status;
   }
@@ -87,6 +87,30 @@ Test(client_call, sends_a_request_as_the_specification_says) {
                          "grpc-timeout: 1000000u", "x-trace: abc", "x-raw-bin: /w"}));
   cr_assert(script.served().received == framed("hello"));
   cr_assert(script.served().has_ended);
+}
+
+Test(client_call, begins_a_head_as_the_last_one_began_only_where_it_is_to_be_the_same) {
+  Scripted script(false);
+  HeadMemo memo;
+  auto sent = [&script](int which, HeadMemo* memo) {
+    Call call(which == 1 ? "/hello/wave" : "/hello/greet", "hi");
+    Request request = call.request();
+    Reply reply = call.reply();
+    if (which == 2) request.codec = Codec::json;
+    if (which == 3) request.encoding = Encoding::gzip;
+    if (which == 4) request.metadata = fields({{"user-agent", "mine"}});
+    if (which == 5) request.metadata = fields({{"x-trace", "abc"}});
+    ClientWay way{script.wire.world.loop, *script.wire.client.session, "hello", 100, memo};
+    cr_assert(start_client_call(way, request, reply).ok());
+    script.settle();
+    std::string text;
+    for (Field field : script.served().heads.at(0).fields)
+      text.append(field.name).append(": ").append(field.value).append("\n");
+    call.context.cancel(cancelled("seen"));
+    return text;
+  };
+  for (int which : {0, 0, 1, 1, 0, 2, 2, 0, 3, 3, 0, 4, 4, 0, 5, 5, 0, 0})
+    cr_assert(sent(which, &memo) == sent(which, nullptr), "%d", which);
 }
 
 Test(client_call, sends_what_is_left_of_the_deadline) {
@@ -146,11 +170,11 @@ Test(client_call, leaves_request_and_reply_alone_when_there_is_no_room) {
   Call first, second;
   Request request = first.request();
   Reply reply = first.reply();
-  cr_assert(start_client_call(wire.world.loop, *wire.client.session, "hello", 100, request, reply).ok());
+  cr_assert(start_client_call({wire.world.loop, *wire.client.session, "hello", 100}, request, reply).ok());
   cr_assert(!reply);
   request = second.request();
   reply = second.reply();
-  Status status = start_client_call(wire.world.loop, *wire.client.session, "hello", 100, request, reply);
+  Status status = start_client_call({wire.world.loop, *wire.client.session, "hello", 100}, request, reply);
   cr_assert_eq(status.code(), Code::resource_exhausted);
   cr_assert(static_cast<bool>(reply) && std::get<Bytes>(request.body).view() == "hi");
   second.context.cancel(cancelled("nobody listens"));
@@ -212,7 +236,7 @@ Test(client_call, skips_informational_answers) {
   Call call;
   Request request = call.request();
   Reply reply = call.reply();
-  cr_assert(start_client_call(wire.world.loop, *wire.client.session, "hello", 100, request, reply).ok());
+  cr_assert(start_client_call({wire.world.loop, *wire.client.session, "hello", 100}, request, reply).ok());
   wire.settle();
   wire.raw->write(raw::head(1, {{":status", "103"}, {"x-early", "1"}}, false));
   wire.raw->write(raw::head(1, {{":status", "200"}, {"content-type", "application/grpc"}}, false));
@@ -511,7 +535,7 @@ Test(client_call, ends_once_whatever_the_peer_says) {
     for (Call& call : calls) {
       Request request = call.request();
       Reply reply = call.reply();
-      cr_assert(start_client_call(wire.world.loop, *wire.client.session, "a", limits::message_bytes_max, request, reply)
+      cr_assert(start_client_call({wire.world.loop, *wire.client.session, "a", limits::message_bytes_max}, request, reply)
                     .ok());
     }
     wire.settle();
@@ -528,7 +552,7 @@ Test(client_call, ends_once_whatever_the_peer_says) {
     for (Call& call : calls) {
       Request request = call.request();
       Reply reply = call.reply();
-      cr_assert(start_client_call(wire.world.loop, *wire.client.session, "a", limits::message_bytes_max, request, reply)
+      cr_assert(start_client_call({wire.world.loop, *wire.client.session, "a", limits::message_bytes_max}, request, reply)
                     .ok());
     }
     for (const std::string& piece : pieces(mangled(good, random), random)) {
@@ -700,7 +724,7 @@ struct Repeatable {
       why = std::move(reason);
     };
     cr_assert(
-        start_client_call(wire.world.loop, *wire.client.session, "hello", 1000, request, reply, &again).ok());
+        start_client_call({wire.world.loop, *wire.client.session, "hello", 1000}, request, reply, &again).ok());
     wire.settle();
   }
   void refuse() {
