@@ -50,26 +50,26 @@ Result<Metadata> Metadata::from_user(const void* block, size_t size) {
 
 void Metadata::add(std::string_view name, std::string_view value) {
   Sizes sizes = {static_cast<uint32_t>(name.size()), static_cast<uint32_t>(value.size())};
-  char* at = room(sizeof sizes + name.size() + value.size());
+  size_t size = sizeof sizes + name.size() + value.size();
+  if (block_ == nullptr || block_->capacity() - block_->size() < size || block_->is_shared()) grow(size);
+  char* at = block_->data() + block_->size();
+  block_->set_size(block_->size() + size);
   std::memcpy(at, &sizes, sizeof sizes);
   if (!name.empty()) std::memcpy(at + sizeof sizes, name.data(), name.size());
   if (!value.empty()) std::memcpy(at + sizeof sizes + name.size(), value.data(), value.size());
   count_++;
 }
 
-char* Metadata::room(size_t size) {
+void Metadata::grow(size_t size) {
   size_t have = block().size();
-  if (block_ == nullptr || have + size > block_->capacity() || block_->is_shared()) {
-    Block* larger = Block::make(std::max({first_room, 2 * have, have + size}));
-    NEBULA_ASSERT(larger != nullptr);
-    if (block_ != nullptr) {
-      std::memcpy(larger->data(), block_->data(), have);
-      block_->unref();
-    }
-    block_ = larger;
+  Block* larger = Block::make(std::max({first_room, 2 * have, have + size}));
+  NEBULA_ASSERT(larger != nullptr);
+  if (block_ != nullptr) {
+    std::memcpy(larger->data(), block_->data(), have);
+    larger->set_size(have);
+    block_->unref();
   }
-  block_->set_size(have + size);
-  return block_->data() + have;
+  block_ = larger;
 }
 
 std::optional<std::string_view> Metadata::find(std::string_view name) const {

@@ -87,7 +87,7 @@ class Metadata {
 
  private:
   using Sizes = Iterator::Sizes;
-  char* room(size_t size);  // for so much more
+  void grow(size_t size);  // to have room for so much more, in a block of its own
 
   Block* block_ = nullptr;  // null: empty
   size_t count_ = 0;
