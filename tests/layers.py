@@ -17,7 +17,7 @@ LAYERS = ["base", "loop", "transport", "http2", "rpc", "service", "engine", "cap
 # Vendor headers, and the .cc files that may include them. A header never may: at most it forward-declares a struct.
 VENDORS = {
     r"uv\.h|uv/.*": ["core/loop/*.cc", "core/transport/*.cc"],
-    r"nghttp2/.*": ["core/http2/h2_*.cc"],
+    r"nghttp2/.*": ["core/http2/hpack.cc"],
     r"protobuf-c/.*|.*\.pb-c\.h": ["core/rpc/*.cc", "core/service/*.cc"],
     r"openssl/.*": ["core/transport/tls_*.cc"],
     r"zlib\.h": ["core/rpc/gzip.cc"],

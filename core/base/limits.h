@@ -47,9 +47,7 @@ inline constexpr int64_t wasted_streams_per_second_max = 33;
 inline constexpr int64_t control_frames_at_once_max = 1000;
 inline constexpr int64_t control_frames_per_second_max = 100;
 inline constexpr int64_t control_frames_per_data_sent = 4;
-// nghttp2's defaults, said here so that they hold whatever its version: answers that wait to be sent, entries of a
-// SETTINGS frame, CONTINUATION frames of a header block.
-inline constexpr size_t acks_waiting_max = 1000;
+// As many as nghttp2 takes: entries of a SETTINGS frame, CONTINUATION frames of a header block.
 inline constexpr size_t settings_entries_max = 32;
 inline constexpr size_t continuations_max = 8;
 // A peer that is to send or to read something, and does so at less than this rate for that long, is let go.
@@ -78,6 +76,9 @@ inline constexpr Duration bdp_pause = ms(100);
 
 // Bytes that a session keeps for a peer that does not read. Beyond, streams wait for room.
 inline constexpr size_t session_output_bytes_max = 1u << 20;
+// What a session itself answers (to SETTINGS, PINGs, bad frames) has no place to wait; a peer that does not read so much
+// of it is cut (CVE-2019-9512, 9515).
+inline constexpr size_t answers_unread_bytes_max = 256u << 10;
 // Answers of one message are taken whole, whatever the peer reads. One alone always is; others may wait beside it up to
 // so much: 64 answers of 4 MiB, which is what peers take at most unless told otherwise. No gRPC client begins a stream
 // with a window of less than 64 KiB; one that grants less than a quarter of that does not mean to read.

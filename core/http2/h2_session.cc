@@ -1,10 +1,7 @@
-// http2/h2_session.cc - feeds nghttp2, flushes once a turn, ends in order.
+// http2/h2_session.cc - its place in a loop: reads, flushes once a turn, ends in order.
 #include "http2/h2_session.h"
 
-#include <nghttp2/nghttp2.h>
-
 #include <algorithm>
-#include <cstring>
 
 #include "base/assert.h"
 #include "base/limits.h"
@@ -13,33 +10,8 @@ namespace nebula {
 
 namespace {
 
-// One write to the Conn; larger output goes in several.
-constexpr size_t output_block_bytes = 16u << 10;
-// nghttp2 refuses to send a header block that may come to more than 64 KiB; it adds 12 for the block to our 32 a field.
-constexpr size_t head_sent_bytes_max = (64u << 10) - 12;
-
-// nghttp2's own bound is 33 a second, which calls with short deadlines reach. Only newer headers have it: 1.57, and
-// Debian's 1.52.
-template <class Option>
-void limit_resets(Option* option) {
-  if constexpr (requires { nghttp2_option_set_stream_reset_rate_limit(option, 0, 0); })
-    nghttp2_option_set_stream_reset_rate_limit(option, limits::resets_at_once_max, limits::resets_per_second_max);
-}
-
-// Newer headers have this, from 1.67 on; 1.69 raised its default tenfold.
-template <class Option>
-void limit_bad_frames(Option* option) {
-  if constexpr (requires { nghttp2_option_set_glitch_rate_limit(option, 0, 0); })
-    nghttp2_option_set_glitch_rate_limit(option, limits::wasted_streams_at_once_max,
-                                              limits::wasted_streams_per_second_max);
-}
-
-// From 1.61 on, and Debian's 1.52.
-template <class Option>
-void limit_continuations(Option* option) {
-  if constexpr (requires { nghttp2_option_set_max_continuations(option, 0); })
-    nghttp2_option_set_max_continuations(option, limits::continuations_max);
-}
+// A larger head is not sent, whatever the peer says that it takes: it is encoded in one piece.
+constexpr size_t head_sent_bytes_max = 64u << 10;
 
 bool looks_like_http1(std::string_view text) {
   for (std::string_view method :
@@ -57,26 +29,13 @@ std::unique_ptr<Session> h2_session(Loop& loop, std::unique_ptr<Conn> conn, bool
 
 H2Session::H2Session(Loop& loop, std::unique_ptr<Conn> conn, bool is_server, SessionEvents& up,
                      const SessionOptions& options)
-    : loop_(loop), conn_(std::move(conn)), is_server_(is_server), up_(up), options_(options),
-      idle_since_(loop.now()), quota_(loop, [this] { flush_later(); }), strikes_(options.pings),
-      meter_(is_server ? NGHTTP2_CLIENT_MAGIC_LEN : 0) {
-  nghttp2_session_callbacks* callbacks = h2_callbacks();
-  nghttp2_option* option = nullptr;
-  nghttp2_option_new(&option);
-  nghttp2_option_set_no_auto_window_update(option, 1);  // credit returns when a message is taken, not when it arrives
-  nghttp2_option_set_no_closed_streams(option, 1);      // they were only kept for priorities, which gRPC does not use
-  nghttp2_option_set_peer_max_concurrent_streams(option, limits::streams_before_settings);
-  nghttp2_option_set_max_outbound_ack(option, limits::acks_waiting_max);
-  nghttp2_option_set_max_settings(option, limits::settings_entries_max);
-  limit_resets(option);
-  limit_bad_frames(option);
-  limit_continuations(option);
-  int failed = is_server ? nghttp2_session_server_new2(&raw_, callbacks, this, option)
-                         : nghttp2_session_client_new2(&raw_, callbacks, this, option);
-  NEBULA_ASSERT(failed == 0);
-  nghttp2_option_del(option);
-  nghttp2_session_callbacks_del(callbacks);
-  start();
+    : loop_(loop), conn_(std::move(conn)), is_server_(is_server), up_(up), options_(options), reader_(is_server),
+      writer_(*conn_), idle_since_(loop.now()), quota_(loop, [this] { flush_later(); }),
+      send_window_(h2::window_bytes_default), peers_window_(h2::window_bytes_default), strikes_(options.pings) {
+  say_settings();
+  conn_->start(*this);
+  // A server speaks when it is spoken to: who is not greeted with HTTP/2 can be answered in other words.
+  if (!is_server_) flush_later();
   keep_alive();
 }
 
@@ -92,27 +51,29 @@ void H2Session::keep_alive() {
   conn_->limit_unacknowledged(options_.keepalive.timeout);
 }
 
-void H2Session::start() {
-  std::vector<nghttp2_settings_entry> settings = {
-      {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, static_cast<uint32_t>(limits::stream_window_bytes)},
-      {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, static_cast<uint32_t>(limits::metadata_bytes_max)},
+void H2Session::say_settings() {
+  char payload[3 * h2::setting_bytes];
+  char* at = payload;
+  auto put = [&at](uint16_t name, uint32_t value) {
+    h2::put_number(at, uint32_t{name} << 16);
+    h2::put_number(at + 2, value);
+    at += h2::setting_bytes;
   };
-  if (is_server_)
-    settings.push_back({NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, options_.streams_max});
-  else
-    settings.push_back({NGHTTP2_SETTINGS_ENABLE_PUSH, 0});
-  nghttp2_submit_settings(raw_, NGHTTP2_FLAG_NONE, settings.data(), settings.size());
-  nghttp2_session_set_local_window_size(raw_, NGHTTP2_FLAG_NONE, 0, limits::connection_window_bytes);
-  conn_->start(*this);
-  // A server speaks when it is spoken to: who is not greeted with HTTP/2 can be answered in other words.
-  if (!is_server_) flush_later();
+  put(h2::initial_window_size, static_cast<uint32_t>(limits::stream_window_bytes));
+  put(h2::max_header_list_size, static_cast<uint32_t>(limits::metadata_bytes_max));
+  is_server_ ? put(h2::max_concurrent_streams, options_.streams_max) : put(h2::enable_push, 0);
+  if (!is_server_) writer_.append(h2::client_preface);
+  writer_.frame(h2::settings_frame, 0, 0, {payload, sizeof payload});
+  writer_.number_frame(h2::window_update_frame, 0,
+                       static_cast<uint32_t>(limits::connection_window_bytes - h2::window_bytes_default));
+  settings_out_++;
 }
 
 H2Session::~H2Session() {
   ended_ = true;
   while (streams_ != nullptr) {
     H2Stream* stream = streams_;
-    if (arriving_.get() == stream)
+    if (arriving_.stream.get() == stream)
       remove(stream);
     else
       close(stream, unavailable("the connection to " + peer().address + " was given up"),
@@ -122,8 +83,6 @@ H2Session::~H2Session() {
     held_->holder_ = nullptr;
     held_ = held_->next_;
   }
-  nghttp2_session_del(raw_);
-  if (output_ != nullptr) output_->unref();
 }
 
 // ---- the owner's verbs
@@ -131,7 +90,7 @@ H2Session::~H2Session() {
 Result<std::unique_ptr<Stream>> H2Session::open(StreamEvents& up) {
   NEBULA_ASSERT(!is_server_);
   if (ended_ || ending_ || draining_ || going_away_) return unavailable("the connection is draining");
-  if (static_cast<int32_t>(nghttp2_session_get_next_stream_id(raw_)) >= options_.stream_id_max) {
+  if (static_cast<int32_t>(next_id_) >= options_.stream_id_max) {
     drain();
     loop_.later([self = anchor_.ref()] {
       if (H2Session* session = self.get()) session->up_.on_draining();
@@ -152,7 +111,7 @@ Result<std::unique_ptr<Stream>> H2Session::open(StreamEvents& up) {
 void H2Session::drain() {
   if (std::exchange(draining_, true) || ended_) return;
   if (is_server_) {
-    nghttp2_submit_shutdown_notice(raw_);
+    say_goaway(h2::stream_id_mask, h2::no_error, {});
     ping(drain_ping);
     // A client that nobody drives at the moment does not answer; it must not hold up the end.
     goaway_timer_ = loop_.after(limits::goaway_answer_timeout, [this] {
@@ -165,49 +124,51 @@ void H2Session::drain() {
 
 void H2Session::say_last() {
   if (std::exchange(has_said_last_, true)) return;
-  nghttp2_submit_goaway(raw_, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(raw_), NGHTTP2_NO_ERROR,
-                        nullptr, 0);
+  say_goaway(last_taken_id_, h2::no_error, {});
 }
 
-size_t H2Session::metadata_bytes_max() const {
-  // Before its SETTINGS the peer takes anything, but nghttp2 would not send it.
-  return std::min<size_t>(nghttp2_session_get_remote_settings(raw_, NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE),
-                          head_sent_bytes_max);
+void H2Session::say_goaway(uint32_t last_id, uint32_t h2_code, std::string_view debug) {
+  std::string payload(8, '\0');
+  h2::put_number(payload.data(), last_id);
+  h2::put_number(payload.data() + 4, h2_code);
+  writer_.frame(h2::goaway_frame, 0, 0, payload.append(debug));
 }
+
+size_t H2Session::metadata_bytes_max() const { return std::min<size_t>(peers_metadata_max_, head_sent_bytes_max); }
 
 // ---- bytes in
 
 void H2Session::on_bytes(Bytes data) {
-  if (ending_ || ended_ || shut_) return;
+  if (!goes_on()) return;
   if (pulse_ != nullptr) pulse_->on_read();
   bytes_read_ += data.size();
   reading_ = &data;
-  ssize_t taken = nghttp2_session_mem_recv(raw_, reinterpret_cast<const uint8_t*>(data.data()), data.size());
+  reader_.feed(data.view(), *this);
   reading_ = nullptr;
-  if (taken == NGHTTP2_ERR_BAD_CLIENT_MAGIC && looks_like_http1(data.view())) return answer_http1();
-  if (taken < 0)
-    return end(unavailable("no HTTP/2 with " + peer().address + ": " + nghttp2_strerror(static_cast<int>(taken))));
-  charge(control_frames_, "too many frames that carry nothing", meter_.feed(data.view()));
+  if (ending_ || ended_) return;
+  charge(control_frames_, "too many frames that carry nothing", reader_.take_cost());
+  if (conn_->unsent() + writer_.pending() > limits::session_output_bytes_max + limits::answers_unread_bytes_max)
+    shut(h2::enhance_your_calm, "too many answers are not read");
   watch_stalls();
   flush_later();
 }
 
+void H2Session::on_bad_preface() {
+  if (looks_like_http1(reading_->view())) return answer_http1();
+  end(unavailable("no HTTP/2 with " + peer().address + ": this is no client's preface"));
+}
+
+void H2Session::on_bad_frame(uint32_t h2_code, std::string_view why) { fail(h2_code, why); }
+
 // Flooding is told apart from work by what it carries: nothing.
-void H2Session::charge(Budget& budget, std::string_view what, int64_t amount) {
+bool H2Session::charge(Budget& budget, std::string_view what, int64_t amount) {
   if (!budget.spend(loop_.now(), amount) && amount > 0) shut(h2::enhance_your_calm, what);
+  return goes_on();
 }
 
 void H2Session::ping(std::string_view payload) {
-  nghttp2_submit_ping(raw_, NGHTTP2_FLAG_NONE, reinterpret_cast<const uint8_t*>(payload.data()));
+  writer_.frame(h2::ping_frame, 0, 0, payload);
   flush_later();
-}
-
-void H2Session::on_ping(bool is_answer, std::string_view payload) {
-  // The peer has seen the first GOAWAY, so what it opened before has arrived: the second can name the last.
-  if (is_answer && payload == drain_ping && draining_ && is_server_) say_last();
-  if (is_answer && payload == bdp_ping) on_bdp_answer();
-  if (is_answer || !is_server_ || strikes_.allows(loop_.now(), open_count_ > 0)) return;
-  shut(NGHTTP2_ENHANCE_YOUR_CALM, too_many_pings);
 }
 
 void H2Session::on_drained() {
@@ -231,54 +192,20 @@ void H2Session::flush_later() {
   });
 }
 
-bool H2Session::has_room() const { return conn_->unsent() < limits::session_output_bytes_max; }
+bool H2Session::has_room() const { return conn_->unsent() + writer_.pending() < limits::session_output_bytes_max; }
 
 void H2Session::flush() {
   flush_due_ = false;
   if (ended_ || ending_) return;
   // Said earlier, it would overtake requests of this turn, and a server that has nothing else to do then hangs up.
   if (draining_ && !is_server_ && open_count_ == 0) say_last();
-  while (has_room()) {
-    const uint8_t* data = nullptr;
-    ssize_t size = nghttp2_session_mem_send(raw_, &data);
-    if (size < 0) return end(internal(std::string("HTTP/2: ") + nghttp2_strerror(static_cast<int>(size))));
-    if (size == 0) {
-      if (has_room()) unsent_heads_.clear();  // else it is not all
-      break;
-    }
-    append(data, static_cast<size_t>(size));
-  }
-  write_appended();
+  if (!shut_) send_streams();
+  writer_.flush();
+  if (open_count_ == 0) writer_.release();
   if (shut_) return end_shut();
   tell_room();
   watch_stalls();
   end_if_done();
-}
-
-void H2Session::append(const void* data, size_t size) {
-  const char* from = static_cast<const char*>(data);
-  while (size > 0) {
-    if (output_ == nullptr) output_ = Block::make(output_block_bytes);
-    NEBULA_ASSERT(output_ != nullptr);
-    size_t part = std::min(size, output_->capacity() - output_->size());
-    std::memcpy(output_->data() + output_->size(), from, part);
-    output_->set_size(output_->size() + part);
-    from += part;
-    size -= part;
-    if (output_->size() == output_->capacity()) write_appended();
-  }
-}
-
-void H2Session::append(Bytes data) {
-  write_appended();
-  bytes_written_ += data.size();
-  conn_->write(std::move(data));
-}
-
-void H2Session::write_appended() {
-  if (output_ == nullptr) return;
-  bytes_written_ += output_->size();
-  conn_->write(Bytes::adopt(std::exchange(output_, nullptr)));
 }
 
 void H2Session::answer_http1() {
@@ -287,14 +214,15 @@ void H2Session::answer_http1() {
       "HTTP/1.1 505 HTTP Version Not Supported\r\nContent-Type: text/plain\r\nConnection: close\r\nContent-Length: " +
       std::to_string(text.size()) + "\r\n\r\n" + std::string(text);
   ending_ = true;
-  // What nghttp2 has queued (our SETTINGS) means nothing to this peer and stays there.
+  // Our SETTINGS mean nothing to this peer.
+  writer_.release();
   conn_->write(Bytes::copy(answer));
 }
 
 // ---- the end
 
 void H2Session::end_if_done() {
-  if (nghttp2_session_want_read(raw_) || nghttp2_session_want_write(raw_)) return;
+  if (open_count_ > 0 || !(has_said_last_ || going_away_)) return;
   ending_ = true;
   lingers_ = is_server_ && failure_.ok();
   if (conn_->unsent() == 0) on_all_sent();
@@ -308,34 +236,53 @@ void H2Session::on_all_sent() {
 }
 
 void H2Session::shut(uint32_t h2_code, std::string_view why) {
-  if (ending_ || ended_ || std::exchange(shut_, true)) return;
+  if (!goes_on()) return;
   failure_ = unavailable("the connection to " + peer().address + " was closed: " + std::string(why));
-  nghttp2_submit_goaway(raw_, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(raw_), h2_code,
-                        reinterpret_cast<const uint8_t*>(why.data()), why.size());
+  lingers_ = true;
+  stop(h2_code, why);
+}
+
+bool H2Session::fail(uint32_t h2_code, std::string_view why) {
+  if (!goes_on()) return false;
+  fail_by("no HTTP/2 with " + peer().address, h2_code, why);
+  stop(h2_code, why);
+  return false;
+}
+
+// A GOAWAY for an error, theirs or ours, says why the connection will end.
+void H2Session::fail_by(std::string what, uint32_t h2_code, std::string_view debug) {
+  if (h2_code == h2::no_error || !failure_.ok()) return;
+  what.append(": ").append(h2::name_of_error(h2_code));
+  if (!debug.empty()) what.append(", ").append(debug);
+  failure_ = unavailable(std::move(what));
+}
+
+void H2Session::stop(uint32_t h2_code, std::string_view why) {
+  shut_ = true;
+  say_goaway(last_taken_id_, h2_code, why);
   flush_later();
 }
 
-// As much as it takes has been written. It gets a moment to read it, for the words are to help whoever looks for the
-// reason; what ran here ends at once.
+// As much as it takes has been written. Who was shut out gets a moment to read it, for the words are to help whoever
+// looks for the reason; what ran here ends at once.
 void H2Session::end_shut() {
   ending_ = true;
-  lingers_ = true;
-  on_all_sent();
+  if (!lingers_ && conn_->unsent() == 0) return end(failure_);
+  linger_timer_ = loop_.after(limits::linger_timeout, [this] { end(failure_); });
   end_streams(failure_);
 }
 
 void H2Session::end(Status why) {
   if (std::exchange(ended_, true)) return;
   end_streams(why);
-  arriving_.reset();
+  arriving_.stream.reset();
   up_.on_closed(std::move(why));
 }
 
 void H2Session::end_streams(const Status& why) {
   while (streams_ != nullptr) {
     H2Stream* stream = streams_;
-    if (arriving_.get() == stream) {
-      stream->session_ = nullptr;
+    if (arriving_.stream.get() == stream) {
       remove(stream);
       continue;
     }
@@ -346,7 +293,13 @@ void H2Session::end_streams(const Status& why) {
 
 // ---- streams
 
-H2Stream* H2Session::find(int32_t id) { return static_cast<H2Stream*>(nghttp2_session_get_stream_user_data(raw_, id)); }
+bool H2Session::is_idle(uint32_t id) const { return id % 2 == 0 || id > last_id_; }
+
+// Only on a stream that we have ended alone, which ids do not tell for ever (RFC 9113, 5.1, "closed").
+bool H2Session::may_be_late(uint32_t id) {
+  if (is_idle(id)) return fail(h2::protocol_error, "a frame of a stream that is not open");
+  return has_left_streams_ || fail(h2::stream_closed, "a frame of a stream that has ended");
+}
 
 void H2Session::add(H2Stream* stream) {
   stream->next_ = streams_;
@@ -366,18 +319,41 @@ void H2Session::remove(H2Stream* stream) {
   if (stream->body_ended_) ending_count_--;
   windows_growth_ -= stream->window_.bytes - limits::stream_window_bytes;
   if (stream->awaits_rest_) awaiting_count_--;
-  body_bytes_ -= stream->body_bytes_;
+  body_bytes_ -= stream->body_.bytes();
+  StreamQueue::remove(stream);
+  if (stream->is_on_wire_) table_.remove(stream->id_);
   if (pulse_ != nullptr) pulse_->on_stream_count(open_count_);
   if (!is_server_) flush_later();  // to say that there is room, or the last word
 }
 
+void H2Session::put_on_wire(H2Stream* stream) {
+  stream->is_on_wire_ = true;
+  table_.add(stream->id_, stream);
+}
+
 void H2Session::close(H2Stream* stream, Status why, Fate fate) {
-  if (stream->id_ >= 0) nghttp2_session_set_stream_user_data(raw_, stream->id_, nullptr);
-  keep_until_sent(std::move(stream->head_));
-  keep_until_sent(std::move(stream->trailers_));
   remove(stream);
   if (is_server_ && !ended_) hold(stream);
   stream->events_->on_closed(std::move(why), fate);
+}
+
+// As RST_STREAM says it: the peer's, or ours.
+void H2Session::close_by(H2Stream* stream, uint32_t h2_code) {
+  Fate fate = Fate::unknown;
+  if (h2_code == h2::no_error)
+    fate = Fate::processed;
+  else if (stream->is_unsent())
+    fate = Fate::unsent;
+  else if (h2_code == h2::refused_stream)
+    fate = going_away_ ? Fate::unprocessed : Fate::refused;
+  if (fate == Fate::processed) quota_.on_answered();
+  if (fate == Fate::refused) quota_.on_refused(open_count_ - 1);
+  close(stream, fate == Fate::processed ? Status() : status_of_h2(h2_code), fate);
+}
+
+void H2Session::end_if_both(uint32_t id) {
+  H2Stream* stream = find(id);
+  if (stream != nullptr && stream->peer_ended_ && stream->we_ended_) close_by(stream, h2::no_error);
 }
 
 void H2Session::hold(H2Stream* stream) {
@@ -393,10 +369,6 @@ void H2Session::tell_room() {
   if (!was_full_ || !quota_.allows(open_count_)) return;
   was_full_ = false;
   up_.on_room();
-}
-
-void H2Session::keep_until_sent(Metadata head) {
-  if (!head.empty()) unsent_heads_.push_back(std::move(head));
 }
 
 }  // namespace nebula

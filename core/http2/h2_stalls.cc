@@ -28,19 +28,19 @@ bool H2Session::owes_output() const {
 }
 
 void H2Session::watch_stalls() {
-  if (!is_server_ || stall_timer_ != nullptr || !(meter_.is_inside() || awaiting_count_ > 0 || owes_output())) return;
+  if (!is_server_ || stall_timer_ != nullptr || !(reader_.is_inside() || awaiting_count_ > 0 || owes_output())) return;
   stall_timer_ = loop_.after(limits::stall_look_interval, [this] { look_for_stalls(); });
 }
 
 void H2Session::look_for_stalls() {
   stall_timer_.reset();
   if (ending_ || ended_ || shut_) return;
-  bool is_same_frame = meter_.is_inside() && meter_.frames() == std::exchange(frames_at_look_, meter_.frames());
-  Duration patience = meter_.is_inside_head() ? limits::head_timeout : limits::stall_timeout;
+  bool is_same_frame = reader_.is_inside() && reader_.frames() == std::exchange(frames_at_look_, reader_.frames());
+  Duration patience = reader_.is_inside_head() ? limits::head_timeout : limits::stall_timeout;
   if (reading_stall_.look(bytes_read_, is_same_frame) >= looks_of(patience))
     return shut(h2::enhance_your_calm, "what was begun was not sent in time");
   bool keeps_output = !has_room() || (open_count_ == 0 && conn_->unsent() > 0);
-  if (writing_stall_.look(bytes_written_ - conn_->unsent(), keeps_output) >= looks_of(limits::stall_timeout))
+  if (writing_stall_.look(writer_.flushed() - conn_->unsent(), keeps_output) >= looks_of(limits::stall_timeout))
     return end(unavailable("the connection to " + peer().address + " was closed: its answers were not read in time"));
   for (H2Stream* stream = streams_; stream != nullptr; stream = stream->next_) {
     int sending = stream->sending_stall_.look(stream->body_taken_, stream->body_ended_);

@@ -2,8 +2,6 @@
 //
 // Not by SETTINGS, which would give room to streams that nobody reads. All the growth of a connection together stays
 // within the connection's own window, beyond which nothing could be under way.
-#include <nghttp2/nghttp2.h>
-
 #include "base/limits.h"
 #include "http2/h2_session.h"
 
@@ -23,8 +21,10 @@ void H2Session::on_bdp_answer() {
     int32_t most = stream->window_.bytes + limits::connection_window_bytes - windows_growth_;
     int32_t bytes = std::min(bdp_.window_for(stream->window_), most);
     if (bytes == stream->window_.bytes) continue;
-    windows_growth_ += bytes - std::exchange(stream->window_.bytes, bytes);
-    nghttp2_session_set_local_window_size(raw_, NGHTTP2_FLAG_NONE, stream->id_, bytes);
+    int32_t growth = bytes - std::exchange(stream->window_.bytes, bytes);
+    windows_growth_ += growth;
+    if (!stream->peer_ended_)
+      writer_.number_frame(h2::window_update_frame, stream->id_, static_cast<uint32_t>(growth));
     bdp_.on_growth(loop_.now());
     flush_later();
   }

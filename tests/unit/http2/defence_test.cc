@@ -2,7 +2,6 @@
 #include <criterion/criterion.h>
 
 #include "base/budget.h"
-#include "http2/frame_meter.h"
 #include "kit/memory.h"
 #include "kit/raw_http2.h"
 #include "kit/streams.h"
@@ -56,24 +55,6 @@ Test(budget, holds_so_much_and_gains_so_much_a_second) {
   }
   cr_assert(other.spend(now + sec(1000), 10), "full again");
   cr_assert(!other.spend(now + sec(1000)), "and no more than full");
-}
-
-Test(frame_meter, knows_where_it_is_whatever_the_pieces) {
-  std::string text = raw::hello() + raw::request(1) + raw::frame(raw::data, 0, 1, "hello") +
-                     raw::frame(raw::ping, 0, 0, "12345678") + raw::frame(raw::headers, 0, 3, "half");
-  for (size_t size = 1; size < text.size(); size++) {
-    FrameMeter meter(raw::preface.size());
-    int64_t cost = 0;
-    for (size_t from = 0; from < text.size(); from += size)
-      cost += meter.feed(std::string_view(text).substr(from, size));
-    cr_assert_eq(meter.frames(), 5);
-    cr_assert_eq(cost, 1 + 1 - 4 - 4, "SETTINGS and PING cost, two requests bring in");
-    cr_assert(meter.is_inside_head() && meter.is_inside());
-    meter.feed(raw::frame(raw::continuation, raw::end_headers, 3, ""));
-    cr_assert(!meter.is_inside_head() && !meter.is_inside());
-    meter.feed(std::string_view(text).substr(raw::preface.size(), 5));
-    cr_assert(meter.is_inside());
-  }
 }
 
 Test(defence, closes_on_rapid_resets) {
