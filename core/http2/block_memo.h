@@ -1,7 +1,7 @@
 // http2/block_memo.h - remembers what a few blocks came to, for calls on a connection are much alike.
 //
-// Blocks are made of whole fields, one after the other, so what is known of one holds for the beginning of a longer one.
-// It holds while the table of the HPACK coder stays as it is.
+// Blocks are made of whole fields, one after the other, so what is known of one holds for the beginning of a longer
+// one. It holds while the table of the HPACK coder stays as it is.
 #pragma once
 
 #include <string>

@@ -30,18 +30,11 @@ void H2Session::ready_by_window(H2Stream* stream) {
   if (stream->body_.bytes() > 0 && stream->place_.queue == nullptr) ready(stream);
 }
 
-H2Stream* H2Session::next_to_send() {
-  if (bulk_.empty() || (!fresh_.empty() && fresh_bytes_ < h2::frame_bytes_max))
-    return fresh_.empty() ? nullptr : fresh_.pop();
-  fresh_bytes_ = 0;
-  return bulk_.pop();
-}
-
 void H2Session::send_streams() {
-  while (has_room()) {
-    H2Stream* stream = next_to_send();
-    if (stream == nullptr) return;
-    send(stream);
+  while (has_room() && !(fresh_.empty() && bulk_.empty())) {
+    bool is_bulks_turn = fresh_.empty() || (!bulk_.empty() && fresh_bytes_ >= h2::frame_bytes_max);
+    send(is_bulks_turn ? bulk_.pop() : fresh_.pop());
+    if (is_bulks_turn) fresh_bytes_ = 0;
   }
 }
 

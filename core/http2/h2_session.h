@@ -202,7 +202,6 @@ class H2Session final : public Session, private ConnEvents, private H2FrameEvent
   // h2_send.cc
   void ready(H2Stream* stream);          // has something to send
   void ready_by_window(H2Stream* stream);
-  H2Stream* next_to_send();
   void send_streams();
   void send(H2Stream* stream);
   bool send_head(H2Stream* stream);

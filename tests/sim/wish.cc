@@ -25,13 +25,9 @@ size_t draw_bytes(const Plan& plan, Random& random) {
   }
 }
 
-// nghttp2 1.52 gives up a connection on which the head of a CONTINUATION frame arrives in more than eight pieces; what
-// is too much needs such frames, and where pieces are small it is left out.
-bool may_be_too_much(const Plan& plan) { return plan.split_max == 0 || plan.split_max > 64; }
-
-size_t draw_padding(const Plan& plan, Random& random) {
+size_t draw_padding(Random& random) {
   switch (random.below(12)) {
-    case 0: return may_be_too_much(plan) ? padding_too_much + random.below(100u << 10) : 0;
+    case 0: return padding_too_much + random.below(100u << 10);
     case 1: return random.below(padding_fits + 1);
     case 2:
     case 3: return random.below(300);
@@ -129,8 +125,8 @@ Wish Wish::draw(const Plan& plan, Random& random) {
   wish.request_bytes = draw_bytes(plan, random);
   wish.response_bytes = draw_bytes(plan, random);
   if (plan.has_streams && random.chance(1, 2)) draw_stream(plan, random, &wish);
-  if (plan.has_metadata && wish.answer != Answer::error) wish.response_padding = draw_padding(plan, random);
-  if (plan.has_metadata) wish.request_padding = draw_padding(plan, random);
+  if (plan.has_metadata && wish.answer != Answer::error) wish.response_padding = draw_padding(random);
+  if (plan.has_metadata) wish.request_padding = draw_padding(random);
   if (plan.has_deadlines) wish.timeout = draw_timeout(random);
   wish.waits = plan.has_waits && random.chance(1, 3);
   if (plan.has_cancels && random.chance(1, 5))

@@ -299,6 +299,25 @@ Test(h2_session, holds_a_bounded_output_for_a_peer_that_does_not_read) {
                 wire.server.tap.held_bytes);
 }
 
+Test(h2_session, lets_small_messages_pass_a_large_one_which_does_not_wait_for_ever) {
+  Wire wire;
+  wire.server.then_stream = [](StreamEnd& end) { end.takes = false; };
+  std::unique_ptr<StreamEnd> large = wire.client.open();
+  large->stream->headers(request_head(), false);
+  large->stream->data(Bytes::copy(pattern(500'000, 1)), true);
+  std::vector<std::unique_ptr<StreamEnd>> small;
+  for (int i = 0; i < 900; i++) small.push_back(request(wire.client, std::string(100, 'x')));
+  wire.settle();
+  size_t large_frames = 0, before_last_small = 0;
+  for (const raw::Frame& frame : raw::frames_of(wire.client.tap.text, raw::data)) {
+    large_frames += frame.id == 1;
+    if (frame.id != 1) before_last_small = large_frames;
+  }
+  cr_assert_eq(large_frames, 31);
+  size_t in_a_frame = 16'384 / (9 + 100) + 1;
+  cr_assert_eq(before_last_small, 2 + 900 / in_a_frame, "two at first, and one for as many bytes of the others");
+}
+
 // ---- resets
 
 Test(h2_session, tells_a_server_that_its_caller_has_cancelled) {
