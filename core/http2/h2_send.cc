@@ -106,7 +106,8 @@ bool H2Session::send_body(H2Stream* stream) {
   char* at = writer_.room(h2::frame_head_bytes + (size < no_copy_min ? size : 0));
   h2::put_frame_head(at, {static_cast<uint32_t>(size), h2::data_frame, end_stream_if(is_all && has_end), stream->id_});
   writer_.took(h2::frame_head_bytes);
-  for (size_t left = size; left > 0;) {
+  int64_t pieces = 0;
+  for (size_t left = size; left > 0; pieces++) {
     Bytes part = body.pop(left);
     left -= part.size();
     size < no_copy_min ? writer_.append(part.view()) : writer_.append(std::move(part));
@@ -117,7 +118,8 @@ bool H2Session::send_body(H2Stream* stream) {
   stream->body_taken_ += size;
   fresh_bytes_ += h2::frame_head_bytes + size;
   strikes_.on_sent();
-  control_frames_.spend(loop_.now(), -limits::control_frames_per_data_sent);
+  // A peer may answer each message in the frame: gRPC C++ does, with WINDOW_UPDATEs and PINGs.
+  control_frames_.spend(loop_.now(), -limits::control_frames_per_data_sent * std::max<int64_t>(pieces, 1));
   stream->tell_writable();
   if (!is_all) bulk_.push(stream);
   return is_all && stream->body_ended_;

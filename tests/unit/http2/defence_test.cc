@@ -172,6 +172,22 @@ Test(defence, bears_a_window_update_for_each_frame_that_it_sends) {
   cr_assert_eq(count, 20'000, "%s", attack.wire.server.end().c_str());
 }
 
+Test(defence, bears_an_answer_for_each_message_though_they_came_in_one_frame) {
+  Attack attack;
+  attack.wire.raw->write(raw::request(1, {}, true));
+  attack.wire.settle();
+  attack.wire.server.streams[0]->stream->headers(response_head(), false);
+  int count = attack.until_closed(200, 1000, [&](int) {
+    for (int i = 0; i < 50; i++) attack.wire.server.streams[0]->stream->data(Bytes::copy("x"), false);
+    std::string answers;
+    for (int i = 0; i < 50; i++)
+      answers += raw::frame(raw::window_update, 0, 1, raw::number(1)) + raw::frame(raw::ping, 0, 0, "12345678");
+    return answers;
+  });
+  cr_assert_eq(count, 200, "%s", attack.wire.server.end().c_str());
+  cr_assert_leq(raw::frames_of(attack.wire.raw->received, raw::data).size(), 201, "or this shows nothing");
+}
+
 Test(defence, lets_a_client_go_that_never_completes_a_head) {
   std::string first = raw::frame(raw::headers, 0, 1, raw::block({{":method", "POST"}}));
   for (bool drips : {false, true}) {
