@@ -48,9 +48,9 @@ TRIES_MAX = 6
 
 # shape, messages in a batch, batches of the short and of the long run
 LOADS = {
-    "unary_20B_1x100": ("unary", 100, 10, 110),
-    "unary_20B_1x1": ("unary", 1, 200, 1000),
-    "stream_20B": ("stream", 100, 20, 150),
+    "unary_20B_1x100": ("unary", 100, 10, 60),
+    "unary_20B_1x1": ("unary", 1, 100, 700),
+    "stream_20B": ("stream", 100, 20, 120),
 }
 CASES = {f"{side}_{name}": (side, *load) for side in ("server", "client") for name, load in LOADS.items()}
 

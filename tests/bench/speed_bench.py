@@ -19,6 +19,7 @@ import resource
 import shutil
 import statistics
 import sys
+import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "speed"))
 from contest import METRICS, FirstAnswer, Http2Load, IdleConnections, Pair, Stage, awake  # noqa: E402
@@ -272,7 +273,7 @@ def main():
         return 0
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     machine = {"processors": os.cpu_count(), "kernel": platform.release(), "architecture": platform.machine()}
-    rows, failed = [], False
+    began, rows, failed = time.monotonic(), [], False
     for number, (name, case) in enumerate(chosen.items(), 1):
         print(f"[{number}/{len(chosen)}]", end=" ", flush=True)
         try:
@@ -284,6 +285,7 @@ def main():
         for metric in figures["nebula"][0]:
             rows.append(row_of(name, metric, figures))
             show(rows[-1])
+    print(f"{len(chosen)} cases in {time.monotonic() - began:.0f} s")
     PEERS.mkdir(parents=True, exist_ok=True)
     how = {"rounds": options.rounds, "seconds": options.seconds, "is_whole": not options.quick and not options.pattern}
     (PEERS / "results.json").write_text(json.dumps({"machine": machine, "how": how, "rows": rows}, indent=1) + "\n")
