@@ -77,7 +77,7 @@ interop: build/release/build.ninja python ## gRPC's interop cases against grpc-g
 	@$(PYTHON) tests/interop/go/matrix.py
 	@$(VENV)/bin/python tests/interop/go/keepalive.py
 
-planted: setup ## plant each bug of tests/sim/planted and see that the tests find it
+planted: setup ## plant each bug of tests/*/planted and see that the tests find it
 	@$(PYTHON) scripts/planted.py
 
 install: build/release/build.ninja ## install library, header and pkg-config file; PREFIX=/usr/local

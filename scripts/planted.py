@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 # scripts/planted.py - plants known bugs, one at a time, and sees that the tests find each of them.
 #
-# usage: scripts/planted.py [patch...]     none: all of tests/sim/planted/*.patch
+# usage: scripts/planted.py [patch...]     none: all of tests/sim/planted/*.patch and tests/bench/planted/*.patch
 #
-# Works on a copy of the tree in build/planted, built under ASan and UBSan. First the copy must pass without a bug, else
-# a failure later would prove nothing. A bug is found when the simulation or a unit test fails; a patch that does not
-# apply or does not compile is a failure of its own kind. The last line is "planted: N of N found".
+# Works on a copy of the tree in build/planted. First the copy must pass without a bug, else a failure later would prove
+# nothing. A bug of sim is found when the simulation or a unit test fails, built under ASan and UBSan; one of bench when
+# the counts do, as released. A patch that does not apply or does not compile is a failure of its own kind. The last
+# line is "planted: N of N found".
 import filecmp
 import os
 import pathlib
@@ -32,7 +33,8 @@ def sync():
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(ROOT / name, copy)
     for file in TREE.rglob("*"):
-        if file.is_file() and str(file.relative_to(TREE)) not in wanted:
+        name = str(file.relative_to(TREE))
+        if file.is_file() and name not in wanted and not name.startswith("build/"):
             file.unlink()
 
 
@@ -48,13 +50,21 @@ def run(*command, timeout=1800):
         return "no end", child.communicate()[0]
 
 
-def build():
-    if not (BUILD / "build.ninja").exists():
-        code, output = run("cmake", "-S", TREE, "-B", BUILD, "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Debug",
-                           "-DNEBULA_SANITIZE=address,undefined", "-DNEBULA_EXAMPLES=OFF")
+def build(folder, target, *options):
+    if not (folder / "build.ninja").exists():
+        code, output = run("cmake", "-S", TREE, "-B", folder, "-G", "Ninja", "-DNEBULA_EXAMPLES=OFF", *options)
         if code != 0:
             return code, output
-    return run("cmake", "--build", BUILD)
+    return run("cmake", "--build", folder, "--target", target)
+
+
+def build_tests():
+    return build(BUILD, "all", "-DCMAKE_BUILD_TYPE=Debug", "-DNEBULA_SANITIZE=address,undefined")
+
+
+def build_peer():
+    """Where the counts of that tree look for it."""
+    return build(TREE / "build/release", "bench_nebula_peer", "-DCMAKE_BUILD_TYPE=RelWithDebInfo")
 
 
 usual_s = {}  # how long each program takes without a bug
@@ -76,21 +86,25 @@ def failing_test():
     return None, ""
 
 
-def main(patches):
-    patches = [pathlib.Path(name).resolve() for name in patches] or sorted((ROOT / "tests/sim/planted").glob("*.patch"))
-    if not patches:
-        print("planted: there is no tests/sim/planted/*.patch")
-        return 1
-    TREE.mkdir(parents=True, exist_ok=True)
+def failing_count():
+    code, output = run(sys.executable, TREE / "tests/bench/counts.py")
+    return None if code == 0 else "counts", output
 
+
+KINDS = {"sim": (build_tests, failing_test), "bench": (build_peer, failing_count)}  # by the folder beside planted
+
+
+def plant(kind, patches):
+    """How many of these were found; none when something fails without a bug."""
+    build, failing = KINDS[kind]
     sync()
-    print("planted: building without a bug", flush=True)
+    print(f"planted: building {kind} without a bug", flush=True)
     code, output = build()
-    name, words = (None, "") if code != 0 else failing_test()
+    name, words = (None, "") if code != 0 else failing()
     if code != 0 or name is not None:
         print(words or output)
         print(f"planted: without a bug {name or 'the build'} fails already; nothing can be said")
-        return 1
+        return 0
 
     found = 0
     for patch in patches:
@@ -103,13 +117,21 @@ def main(patches):
             if code != 0:
                 outcome = "DOES NOT COMPILE\n" + output
             else:
-                name, _ = failing_test()
+                name, _ = failing()
                 found += name is not None
                 outcome = f"found by {name}" if name else "NOT FOUND"
         sync()
         print(f"{patch.stem:<32} {outcome}  {time.monotonic() - began:.0f} s", flush=True)
+    return found
+
+
+def main(patches):
+    patches = [pathlib.Path(name).resolve() for name in patches] or sorted(ROOT.glob("tests/*/planted/*.patch"))
+    TREE.mkdir(parents=True, exist_ok=True)
+    by_kind = {kind: [patch for patch in patches if patch.parent.parent.name == kind] for kind in KINDS}
+    found = sum(plant(kind, chosen) for kind, chosen in by_kind.items() if chosen)
     print(f"planted: {found} of {len(patches)} found")
-    return 0 if found == len(patches) else 1
+    return 0 if patches and found == len(patches) else 1
 
 
 if __name__ == "__main__":
