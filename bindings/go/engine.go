@@ -1,0 +1,129 @@
+// engine.go - the engine of this process and its ports: queues, each with a goroutine that polls it.
+//
+// All that the engine has to say is an event of a queue. A port takes the events of one queue, as many at once as there
+// are, and hands each to whoever its tag stands for. It waits in Go's netpoller, so that no thread is blocked by it.
+package nebula
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"syscall"
+)
+
+// Events of one poll at most.
+const batchMax = 256
+
+// A receiver is who a tag stands for. C memory may not hold pointers of Go's, so a tag is a number, and the port knows
+// whose. Events of one call come one after the other, on the port's goroutine: nothing may block there.
+type receiver interface {
+	receive(p *port, e event)
+}
+
+type port struct {
+	queue queueHandle
+	ready syscall.RawConn // of the queue's descriptor
+
+	lock      sync.Mutex
+	receivers map[uint64]receiver
+}
+
+var lastTag atomic.Uint64
+
+func newTag() uint64 { return lastTag.Add(1) }
+
+var process struct {
+	once   sync.Once
+	err    error
+	engine engineHandle
+	ports  []*port
+	turn   atomic.Uint32
+}
+
+// open makes the engine when it is first needed. NEBULA_REGISTRY chooses the registry.
+func open() error {
+	process.once.Do(func() {
+		if process.engine, process.err = newEngine(); process.err != nil {
+			return
+		}
+		for i := 0; i == 0 || i < runtime.GOMAXPROCS(0)/2; i++ {
+			p, err := newPort(process.engine)
+			if err != nil {
+				process.err = err
+				return
+			}
+			process.ports = append(process.ports, p)
+		}
+	})
+	return process.err
+}
+
+// anyPort is the next one in turn.
+func anyPort() *port {
+	return process.ports[int(process.turn.Add(1))%len(process.ports)]
+}
+
+func newPort(engine engineHandle) (*port, error) {
+	queue, err := newQueue(engine)
+	if err != nil {
+		return nil, err
+	}
+	// A descriptor of our own, for a File closes its; and not blocking, for only such a one goes to the netpoller.
+	fd, err := syscall.Dup(queue.fd())
+	if err != nil {
+		return nil, fmt.Errorf("nebula: dup: %w", err)
+	}
+	syscall.CloseOnExec(fd)
+	if err := syscall.SetNonblock(fd, true); err != nil {
+		return nil, fmt.Errorf("nebula: fcntl: %w", err)
+	}
+	ready, err := os.NewFile(uintptr(fd), "nebula-queue").SyscallConn()
+	if err != nil {
+		return nil, fmt.Errorf("nebula: %w", err)
+	}
+	p := &port{queue: queue, ready: ready, receivers: map[uint64]receiver{}}
+	go p.run()
+	return p, nil
+}
+
+func (p *port) run() {
+	for {
+		count := 0
+		// The netpoller tells of edges, so the poll is made in here: after it has begun to listen for the next one.
+		err := p.ready.Read(func(uintptr) bool {
+			count = p.queue.poll()
+			return count != 0
+		})
+		if err != nil || count < 0 {
+			panic(fmt.Sprintf("nebula: the queue cannot be polled: %v %d", err, count)) // it is never freed
+		}
+		for i := 0; i < count; i++ {
+			p.deliver(p.queue.event(i))
+		}
+		// Whoever was woken runs first; what they submit leaves with one poll.
+		runtime.Gosched()
+	}
+}
+
+func (p *port) deliver(e event) {
+	p.lock.Lock()
+	r := p.receivers[e.tag]
+	p.lock.Unlock()
+	if r != nil {
+		r.receive(p, e)
+	}
+}
+
+func (p *port) know(tag uint64, r receiver) {
+	p.lock.Lock()
+	p.receivers[tag] = r
+	p.lock.Unlock()
+}
+
+func (p *port) forget(tag uint64) {
+	p.lock.Lock()
+	delete(p.receivers, tag)
+	p.lock.Unlock()
+}

@@ -1,0 +1,5 @@
+module nebula
+
+go 1.19
+
+require google.golang.org/protobuf v1.33.0

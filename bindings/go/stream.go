@@ -1,0 +1,243 @@
+// stream.go - streams, as their users on either side have them, and the calls that open them.
+package nebula
+
+import (
+	"context"
+	"errors"
+	"io"
+	"runtime"
+	"sync"
+)
+
+// A side is what an end of a streaming call knows beyond its flow.
+type side interface {
+	// failure is how the call ended; nil: well. Called when it is over, or when the peer sends no more.
+	failure() error
+	// unreadable is the error of a message that cannot be decoded, and ends the call where that is ours to do.
+	unreadable(why error) error
+}
+
+// Reader receives the messages of a stream. One goroutine at a time.
+type Reader[T any] struct {
+	flow   *flow
+	side   side
+	asJSON bool
+}
+
+// Recv waits for the next message. io.EOF: there are no more, and all went well. An *Error: the call failed.
+func (r *Reader[T]) Recv() (T, error) {
+	var none T
+	defer runtime.KeepAlive(r) // collected, a client's stream would be cancelled
+	data := r.flow.receive()
+	if data == nil {
+		if err := r.side.failure(); err != nil {
+			return none, err
+		}
+		return none, io.EOF
+	}
+	value, err := decode[T](data, r.asJSON)
+	if err != nil {
+		return none, r.side.unreadable(err)
+	}
+	return value, nil
+}
+
+// Writer sends the messages of a stream. One goroutine at a time.
+type Writer[T any] struct {
+	flow   *flow
+	side   side
+	asJSON bool
+	flags  uint32
+}
+
+// Send sends a message, and waits while the peer does not read. Once the call is over it returns how that ended: an
+// *Error, or io.EOF if it ended well.
+func (w *Writer[T]) Send(message T) error {
+	defer runtime.KeepAlive(w)
+	data, err := encode(message, w.asJSON)
+	if err != nil {
+		return refused("the message cannot be encoded: %v", err)
+	}
+	return w.ended(w.flow.send(data, w.flags))
+}
+
+func (w *Writer[T]) ended(err error) error {
+	if err != errOver {
+		return err
+	}
+	w.flow.wait(func() bool { return w.flow.over })
+	if err := w.side.failure(); err != nil {
+		return err
+	}
+	return io.EOF
+}
+
+// Stream receives messages of type R and sends messages of type S. One goroutine may receive while another sends.
+type Stream[R, S any] struct {
+	Reader[R]
+	Writer[S]
+}
+
+// ---- the caller's side --------------------------------------------------------------------------------------------
+
+// streamCall is one end of a stream, for as long as the port knows it. Its user has a handle that it does not refer
+// to, so that a stream that nobody uses any more can be collected and ends.
+type streamCall struct {
+	*flow
+	label   string
+	channel *Channel // collected, it would end the call
+	done    chan struct{}
+
+	lock       sync.Mutex
+	headers    Metadata
+	hasHeaders bool
+	last       event
+}
+
+func (c *streamCall) receive(p *port, e event) {
+	switch e.kind {
+	case eventHeaders:
+		c.update(func() { c.headers, c.hasHeaders = unpack(e.metadata), true })
+	case eventFinished:
+		p.forget(e.tag)
+		if e.status == 0 && e.data != nil { // the single response of a stream of requests
+			c.on(&event{kind: eventMessage, data: e.data})
+		}
+		c.update(func() { c.last = e })
+		c.end()
+		close(c.done)
+	default:
+		c.on(&e)
+	}
+}
+
+func (c *streamCall) failure() error {
+	<-c.done
+	return failureOf(&c.last)
+}
+
+func (c *streamCall) unreadable(why error) error {
+	callCancel(c.call, Cancelled)
+	return malformed(c.label, why)
+}
+
+// CallStream is a stream of the caller's: it receives messages of type R and sends messages of type S. It ends when
+// both sides have ended, with its context, by Close, and when it is no longer referenced.
+type CallStream[R, S any] struct {
+	Stream[R, S]
+	call *streamCall
+}
+
+// CloseSend tells the peer that no more messages come. Answers still may.
+func (s *CallStream[R, S]) CloseSend() error {
+	defer runtime.KeepAlive(s)
+	if err := s.Writer.flow.send(nil, flagEnd); err != errOver {
+		return err
+	}
+	return nil
+}
+
+// CloseAndRecv does so and waits for the single answer to a stream of requests.
+func (s *CallStream[R, S]) CloseAndRecv() (R, error) {
+	var none R
+	if err := s.CloseSend(); err != nil && err != errSendEnded {
+		return none, err
+	}
+	answer, err := s.Recv()
+	if err == io.EOF {
+		return none, malformed(s.call.label, errors.New("there is no message"))
+	}
+	return answer, err
+}
+
+// Headers waits for the metadata that comes before the first answer.
+func (s *CallStream[R, S]) Headers() (Metadata, error) {
+	defer runtime.KeepAlive(s)
+	s.call.wait(func() bool { return s.call.hasHeaders || s.call.over })
+	if !s.call.hasHeaders {
+		return nil, s.call.failure()
+	}
+	return s.call.headers, nil
+}
+
+// Trailers is the metadata that came after the last answer; nil until Recv has returned an error.
+func (s *CallStream[R, S]) Trailers() Metadata {
+	select {
+	case <-s.call.done:
+		return unpack(s.call.last.metadata)
+	default:
+		return nil
+	}
+}
+
+// Close ends the call, at the peer too. Harmless when it has ended.
+func (s *CallStream[R, S]) Close() {
+	runtime.SetFinalizer(s, nil)
+	s.call.cancel(Cancelled)
+}
+
+func (c *streamCall) cancel(code Code) {
+	select {
+	case <-c.done:
+	default:
+		callCancel(c.call, code)
+	}
+}
+
+func openStream[R, S any](
+	ctx context.Context, name string, shape int, data []byte, in, out codec, options []CallOption,
+) (*CallStream[R, S], error) {
+	o, err := prepare(ctx, name, shape|shapeHold, options)
+	if err != nil {
+		return nil, err
+	}
+	if err := o.choose(in, out); err != nil {
+		return nil, err
+	}
+	flags := uint32(flagWantHeaders)
+	if data != nil {
+		flags |= flagEnd
+	}
+	c := &streamCall{flow: newFlow(0), label: labelOf(name), channel: o.channel, done: make(chan struct{})}
+	if _, c.call, err = o.start(anyPort(), c, data, flags); err != nil {
+		return nil, err
+	}
+	if ctx.Done() != nil {
+		go func() {
+			select {
+			case <-ctx.Done():
+				c.cancel(CodeOf(ctx.Err()))
+			case <-c.done:
+			}
+		}()
+	}
+	s := &CallStream[R, S]{
+		Stream[R, S]{Reader[R]{c.flow, c, in == codecJSON}, Writer[S]{c.flow, c, false, flagCompress}}, c,
+	}
+	runtime.SetFinalizer(s, (*CallStream[R, S]).Close)
+	return s, nil
+}
+
+// CallServerStream calls a method that answers with many messages: Recv them until io.EOF. Arguments as for Call;
+// what of them is for the answer's metadata is methods here.
+func CallServerStream[Out any](
+	ctx context.Context, method string, request any, options ...CallOption,
+) (*CallStream[Out, any], error) {
+	data, err := encode(request, false)
+	if err != nil {
+		return nil, refused("%s: the request cannot be encoded: %v", labelOf(method), err)
+	}
+	return openStream[Out, any](ctx, method, shapeServerStream, data, codecOfValue(request), codecOf[Out](), options)
+}
+
+// CallClientStream calls a method that answers many messages with one: Send them, then CloseAndRecv.
+func CallClientStream[In, Out any](
+	ctx context.Context, method string, options ...CallOption,
+) (*CallStream[Out, In], error) {
+	return openStream[Out, In](ctx, method, shapeClientStream, nil, codecOf[In](), codecOf[Out](), options)
+}
+
+// CallBidi calls a method that takes and gives many messages, in any order: Send, Recv, CloseSend.
+func CallBidi[In, Out any](ctx context.Context, method string, options ...CallOption) (*CallStream[Out, In], error) {
+	return openStream[Out, In](ctx, method, shapeBidi, nil, codecOf[In](), codecOf[Out](), options)
+}
