@@ -6,7 +6,6 @@ package nebula
 
 import (
 	"errors"
-	"fmt"
 	"sync"
 )
 
@@ -112,7 +111,7 @@ func (f *flow) send(data []byte, flags uint32) error {
 	case result == eState:
 		return errSendEnded
 	case result < 0:
-		return fmt.Errorf("nebula: the message was not taken: error %d", result)
+		return engineErrorOf(result)
 	}
 	return nil
 }

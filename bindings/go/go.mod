@@ -1,4 +1,4 @@
-module nebula
+module example.org/nebula
 
 go 1.19
 

@@ -4,7 +4,6 @@ package nebula
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 	"sync"
 	"time"
@@ -23,9 +22,10 @@ type Incoming struct {
 	asJSON bool
 	cancel context.CancelFunc
 
-	lock     sync.Mutex
-	trailers []byte
-	died     *Error
+	lock       sync.Mutex
+	hasHeaders bool // that were sent
+	trailers   []byte
+	died       *Error
 }
 
 type incoming struct{}
@@ -64,8 +64,14 @@ func (c *Incoming) SendHeaders(namesAndValues ...string) error {
 	if err != nil {
 		return err
 	}
+	c.lock.Lock()
+	defer c.lock.Unlock()
+	if c.hasHeaders {
+		return errors.New("nebula: the headers were sent already")
+	}
+	c.hasHeaders = true
 	if result := callHeaders(c.flow.call, block); result < 0 && result != eStale {
-		return fmt.Errorf("nebula: the headers were sent already, or an answer was: error %d", result)
+		return engineErrorOf(result)
 	}
 	return nil
 }

@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"nebula"
+	"example.org/nebula"
 )
 
 // Nothing here takes that long; a test that waits for it has failed.

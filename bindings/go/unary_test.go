@@ -12,7 +12,7 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
-	"nebula"
+	"example.org/nebula"
 )
 
 func greet(ctx context.Context, in Person) (string, error) { return "Hello " + in.Name + "!", nil }

@@ -1,0 +1,215 @@
+// load_test.go - many at once, and what is left behind.
+package nebula_test
+
+import (
+	"context"
+	"io"
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"example.org/nebula"
+)
+
+func TestTenThousandCallsInFlight(t *testing.T) {
+	s := nebula.Server{MaxStreams: 20_000}
+	const count = 10_000
+	var arrived sync.WaitGroup
+	arrived.Add(count)
+	open := make(chan bool)
+	nebula.Unary(&s, "crowd.wait", func(ctx context.Context, in int) (int, error) {
+		arrived.Done()
+		<-open
+		return in, nil
+	})
+	ch := nebula.Via(serve(t, &s))
+	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+	defer cancel()
+	var answered sync.WaitGroup
+	answered.Add(count)
+	for i := 0; i < count; i++ {
+		go func(i int) {
+			defer answered.Done()
+			if answer, err := nebula.Call[int](ctx, "crowd.wait", i, ch); err != nil || answer != i {
+				t.Error(answer, err)
+			}
+		}(i)
+	}
+	arrived.Wait() // all of them are in their handlers
+	close(open)
+	answered.Wait()
+	expect(t, nebula.OpenCalls(), 0)
+	eventually(t, "the server forgets them", func() bool { return nebula.HandledCalls(&s) == 0 })
+}
+
+func TestManyCallsLeaveNothingBehind(t *testing.T) {
+	s := numbers()
+	nebula.Unary(s, "hello.greet", greet)
+	ch := nebula.Via(serve(t, s))
+	round := func(calls int) {
+		var done sync.WaitGroup
+		for worker := 0; worker < 50; worker++ {
+			done.Add(1)
+			go func(worker int) {
+				defer done.Done()
+				for i := 0; i < calls; i++ {
+					ctx, cancel := context.WithTimeout(context.Background(), patience)
+					switch (worker + i) % 3 {
+					case 0:
+						if _, err := nebula.Call[string](ctx, "hello.greet", Person{Name: "x"}, ch); err != nil {
+							t.Error(err)
+						}
+					case 1:
+						stream, err := nebula.CallServerStream[number](ctx, "numbers.Count", wrapperspb.Int64(3), ch)
+						for err == nil {
+							_, err = stream.Recv()
+						}
+						if err != io.EOF {
+							t.Error(err)
+						}
+					case 2: // dropped in the middle
+						if stream, err := nebula.CallBidi[number, number](ctx, "numbers.Double", ch); err != nil {
+							t.Error(err)
+						} else if err := stream.Send(wrapperspb.Int64(1)); err != nil {
+							t.Error(err)
+						}
+					}
+					cancel()
+				}
+			}(worker)
+		}
+		done.Wait()
+	}
+	round(20)
+	before := runtime.NumGoroutine()
+	round(200)
+	eventually(t, "all calls are over", func() bool {
+		runtime.GC()
+		return nebula.OpenCalls() == 0 && nebula.HandledCalls(s) == 0 && runtime.NumGoroutine() <= before+10
+	})
+}
+
+// Handles go while their calls run; none may take another's with it, and no call that is waited for may be cut off.
+func TestTheCollectorRacesWithCalls(t *testing.T) {
+	s := numbers()
+	nebula.Unary(s, "hello.greet", greet)
+	serve(t, s)
+	url, ctx := s.URLs()[0], context.Background()
+	stop := make(chan bool)
+	collected := make(chan int)
+	go func() {
+		rounds := 0
+		for {
+			select {
+			case <-stop:
+				collected <- rounds
+				return
+			default:
+				runtime.GC()
+				rounds++
+			}
+		}
+	}()
+	var done sync.WaitGroup
+	for worker := 0; worker < 8; worker++ {
+		done.Add(1)
+		go func() {
+			defer done.Done()
+			for i := 0; i < 50; i++ {
+				// The channel is referred to by nothing but the call.
+				ch, err := nebula.Dial(url, nil)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if i%2 == 0 {
+					if _, err := nebula.Call[string](ctx, "hello.greet", Person{}, nebula.Via(ch)); err != nil {
+						t.Error(err)
+					}
+					continue
+				}
+				twenty := wrapperspb.Int64(20)
+				stream, err := nebula.CallServerStream[number](ctx, "numbers.Count", twenty, nebula.Via(ch))
+				ch = nil
+				count := 0
+				for ; err == nil; count++ {
+					_, err = stream.Recv()
+				}
+				if err != io.EOF || count != 21 {
+					t.Error(count, err)
+				}
+			}
+		}()
+	}
+	done.Wait()
+	close(stop)
+	if rounds := <-collected; rounds < 10 {
+		t.Error("the collector ran only", rounds, "times")
+	}
+	eventually(t, "all calls are over", func() bool { return nebula.OpenCalls() == 0 })
+}
+
+func TestCloseCutsOffAndDrainLetsCallsEnd(t *testing.T) {
+	var s nebula.Server
+	entered, leave := make(chan bool, 2), make(chan bool)
+	nebula.Unary(&s, "slow.call", func(ctx context.Context, in int) (int, error) {
+		entered <- true
+		select {
+		case <-leave:
+			return in, nil
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		}
+	})
+	ch := nebula.Via(serve(t, &s))
+	answer := make(chan error, 1)
+	call := func() {
+		_, err := nebula.Call[int](context.Background(), "slow.call", 1, ch)
+		answer <- err
+	}
+	go call()
+	<-entered
+	drained := make(chan error, 1)
+	go func() { drained <- s.Drain() }()
+	time.Sleep(50 * time.Millisecond)
+	leave <- true
+	ok(t, <-answer)
+	ok(t, <-drained)
+	s.Close()
+	s.Close()
+	expect(t, len(s.URLs()), 0)
+
+	cut := nebula.Server{}
+	nebula.Unary(&cut, "slow.call", func(ctx context.Context, in int) (int, error) {
+		entered <- true
+		<-ctx.Done()
+		leave <- true
+		return 0, ctx.Err()
+	})
+	ch = nebula.Via(serve(t, &cut))
+	go call()
+	<-entered
+	cut.Close()
+	<-leave // its context has ended
+	expect(t, nebula.CodeOf(<-answer), nebula.Unavailable)
+}
+
+func TestServeEndsWithItsContext(t *testing.T) {
+	s := nebula.Server{Addresses: []string{"tcp://127.0.0.1:0"}}
+	nebula.Unary(&s, "hello.greet", greet)
+	ok(t, s.Start())
+	ok(t, s.SetHealth("hello", false))
+	ctx, cancel := context.WithCancel(context.Background())
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(ctx) }()
+	_, err := nebula.Call[string](soon(t), "hello.greet", Person{}, nebula.Via(dial(t, s.URLs()[0])))
+	ok(t, err)
+	cancel()
+	ok(t, <-served)
+	if err := s.SetHealth("hello", true); err == nil {
+		t.Fatal("a server that has ended has no health")
+	}
+}
