@@ -25,7 +25,7 @@ export CC := $(if $(filter default,$(origin CC)),cc,$(CC))
 export CXX := $(if $(filter default,$(origin CXX)),c++,$(CXX))
 
 .PHONY: help setup demo build test bench bench-docs bench-peers counts sim attack interop planted fuzz install clean examples asan tsan clang fuzzers python \
-  python-asan
+  python-asan go
 .DELETE_ON_ERROR:
 
 help: ## what can be done here
@@ -41,7 +41,7 @@ demo: examples python ## a Python and a C service call each other by name: watch
 build: build/release/build.ninja ## the engine, the examples, the benchmarks, the simulation
 	@cmake --build build/release
 
-test: setup ## every test there is; ONLY="layers docs unit capi cpp tsan sim attack memory counts fuzz exports python interop" for some
+test: setup ## every test there is; ONLY="layers docs unit capi cpp tsan sim attack memory counts fuzz exports python go interop" for some
 	@$(PYTHON) tests/run.py $(ONLY)
 
 bench: build python ## the benchmarks; BENCH=memory for one of them, BENCH=unary for cases of speed, ARGS=--quick; figures in build/bench
@@ -114,6 +114,11 @@ $(VENV)/.nebula: $(VENV)/.tools $(NEBULA_PY)
 	@echo "python: bindings/python into $(VENV)"
 	@$(PIP) install --no-build-isolation --no-deps --force-reinstall ./bindings/python
 	@touch $@
+
+# What the Go package is built against: the engine, installed into a prefix of its own.
+go: build/release/build.ninja ## the engine for bindings/go, into build/go/prefix; scripts/go.sh runs go with it
+	@cmake --build build/release --target nebula
+	@cmake --install build/release --prefix build/go/prefix >/dev/null
 
 # The same under the sanitizers, into a folder for PYTHONPATH; tests/run.py says how it is run.
 python-asan: $(VENV)/.nebula

@@ -59,6 +59,7 @@ SOURCES = {".h", ".hpp", ".c", ".cc", ".go", ".py", ".sh", ".proto", ".pyi"}
 HEADERLESS = {
     "examples/1_hello/hello.py": "the README shows it letter by letter",
     "proto/grpc/health/v1/health.proto": "gRPC's own file",
+    "examples/1_hello/go/clockpb/clock.pb.go": "made by protoc-gen-go",
 }
 # What a program in examples/ may include: nebula.h, its own generated messages, and what every libc or libstdc++ has.
 EXAMPLE_INCLUDE = re.compile(
