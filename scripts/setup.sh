@@ -22,6 +22,9 @@ case "${1:-}" in
   *) sed -n '2,7s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac
 
+# Go, unless there is one. Debian's is enough for bindings/go; gRPC as a peer of its tests wants one from 1.21 on.
+[ -n "${1:-}" ] || command -v go >/dev/null || packages="$packages golang-go"
+
 fail() { echo "setup: $*" >&2; exit 1; }
 list() { echo $*; }  # on one line
 

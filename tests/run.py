@@ -2,10 +2,10 @@
 # tests/run.py - builds and runs every test of the repository, and counts.
 #
 # usage: tests/run.py [part...]     none: all of them
-# parts: layers docs unit capi cpp tsan sim attack memory counts fuzz exports python interop
+# parts: layers docs unit capi cpp tsan sim attack memory counts fuzz exports python go interop
 #
 # One line per program: name, outcome, time; the full output of what failed, and what begins with "note: " of what did
-# not. Criterion programs and pytest count each of their tests, everything else counts as one. A build that fails, a
+# not. Criterion programs, go test and pytest count each of their tests, everything else counts as one. A build that fails, a
 # program that crashes, hangs or runs no test at all, and a test folder without a program are failures too; with CI set,
 # so is a test that was skipped. The last line is "N passed, N failed".
 import os
@@ -63,13 +63,16 @@ def execute(command, env=None):
 
 
 def tally(output):
-    """Passed and failed tests by the words of Criterion, the matrix of interop or pytest; None if they are of none."""
+    """Passed and failed tests by the words of Criterion, the matrix of interop, go test or pytest; None if they are of none."""
     found = re.findall(r"Synthesis: Tested: (\d+) \| Passing: (\d+) \| Failing: (\d+) \| Crashing: (\d+)", output)
     if found:
         tested, passing, _, _ = map(int, found[-1])
         return passing, tested - passing
     if found := re.findall(r"^interop: (\d+) passed, (\d+) failed$", output, re.M):
         return tuple(map(int, found[-1]))
+    if found := re.findall(r"^--- (PASS|FAIL|SKIP): ", output, re.M):  # go test -v
+        bad = ["FAIL"] + (["SKIP"] if os.environ.get("CI") else [])
+        return found.count("PASS"), sum(found.count(word) for word in bad)
     found = re.findall(r"^(?:=+ )?((?:\d+ \w+(?:, )?)+) in [\d.]+s\b.*$", output, re.M)
     if found:
         words = {word: int(number) for number, word in re.findall(r"(\d+) (\w+)", found[-1])}
@@ -245,6 +248,21 @@ def python():
         run("python types (mypy)", [PYTHON, "-m", "mypy", "--strict", "--cache-dir", "build/mypy", "bindings/python/nebula"])
 
 
+def go():
+    """The Go package under the race detector, and with gRPC and Python as its peers; vet and gofmt over all of it."""
+    folders = ["bindings/go", "examples/1_hello/go", "bindings/go/peers"]
+    version = subprocess.run(["go", "env", "GOVERSION"], capture_output=True, text=True).stdout
+    if is_old := tuple(map(int, re.findall(r"\d+", version)[:2])) < (1, 21):
+        folders.pop()  # its gRPC wants a newer Go, which one from 1.21 on would fetch
+    run("go format", ["sh", "-c", f'unformatted=$(gofmt -l {" ".join(folders)}); echo "$unformatted"; test -z "$unformatted"'])
+    for folder in folders:
+        run(f"go vet {folder}", ["scripts/go.sh", folder, "vet", "-p", "1", "./..."])
+    run("go", ["scripts/go.sh", folders[0], "test", "-race", "-p", "1", "-count=1", "-v", "."], counted=True)
+    if is_old:
+        return say("go (peers)", "skipped", 0, "needs Go 1.21 or newer")
+    run("go (peers)", ["scripts/go.sh", folders[2], "test", "-p", "1", "-count=1", "-v", "."], counted=True)
+
+
 def interop():
     pytest("interop", "tests/interop")
     run("interop (grpc-go)", [sys.executable, "tests/interop/go/matrix.py", "--short"])
@@ -254,7 +272,7 @@ def interop():
 PARTS = {
     layers: [], docs: [], unit: ["asan"], capi: ["asan"], cpp: ["asan"], tsan: ["tsan"], sim: ["build", "asan"],
     attack: ["build"], memory: ["build", "python"], counts: ["build"], fuzz: ["fuzzers"], exports: ["build"],
-    python: ["python", "python-asan"], interop: ["build", "python"],
+    python: ["python", "python-asan"], go: ["go", "python"], interop: ["build", "python"],
 }
 
 
