@@ -10,6 +10,7 @@ import (
 	"log"
 	"os"
 	"regexp"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -256,6 +257,7 @@ func TestWhatAHandlerReturnsAsAnError(t *testing.T) {
 	returns("okay", nebula.Errorf(nebula.OK, "it is not"))
 	returns("unsendable", &nebula.Error{Code: nebula.Aborted, Trailers: nebula.MD("grpc-x", "1")})
 	nebula.Unary(&s, "fail.panic", func(context.Context, int) (int, error) { panic("oh no") })
+	nebula.Unary(&s, "fail.exit", func(context.Context, int) (int, error) { runtime.Goexit(); return 0, nil })
 	nebula.Unary(&s, "fail.encode", func(context.Context, int) (any, error) { return func() {}, nil })
 	ch := nebula.Via(serve(t, &s))
 	for name, want := range map[string]struct {
@@ -272,6 +274,7 @@ func TestWhatAHandlerReturnsAsAnError(t *testing.T) {
 		"okay":       {nebula.Unknown, "the handler failed with code OK: it is not"},
 		"unsendable": {nebula.Aborted, ""},
 		"panic":      {nebula.Unknown, "fail.panic panicked: oh no"},
+		"exit":       {nebula.Unknown, "fail.exit ended its goroutine"},
 		"encode":     {nebula.Internal, "fail.encode: the result cannot be encoded: json: unsupported type: func()"},
 		"none":       {nebula.Unimplemented, ""},
 	} {

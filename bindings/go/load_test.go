@@ -6,6 +6,7 @@ import (
 	"io"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -99,17 +100,15 @@ func TestTheCollectorRacesWithCalls(t *testing.T) {
 	serve(t, s)
 	url, ctx := s.URLs()[0], context.Background()
 	stop := make(chan bool)
-	collected := make(chan int)
+	var rounds atomic.Int64
 	go func() {
-		rounds := 0
 		for {
 			select {
 			case <-stop:
-				collected <- rounds
 				return
 			default:
 				runtime.GC()
-				rounds++
+				rounds.Add(1)
 			}
 		}
 	}()
@@ -118,7 +117,7 @@ func TestTheCollectorRacesWithCalls(t *testing.T) {
 		done.Add(1)
 		go func() {
 			defer done.Done()
-			for i := 0; i < 50; i++ {
+			for i := 0; i < 50 || rounds.Load() < 20; i++ {
 				// The channel is referred to by nothing but the call.
 				ch, err := nebula.Dial(url, nil)
 				if err != nil {
@@ -146,9 +145,6 @@ func TestTheCollectorRacesWithCalls(t *testing.T) {
 	}
 	done.Wait()
 	close(stop)
-	if rounds := <-collected; rounds < 10 {
-		t.Error("the collector ran only", rounds, "times")
-	}
 	eventually(t, "all calls are over", func() bool { return nebula.OpenCalls() == 0 })
 }
 

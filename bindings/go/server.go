@@ -2,6 +2,7 @@
 package nebula
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -197,10 +198,13 @@ func (h *handler) receive(_ *port, e event) {
 }
 
 func (h *handler) run(ctx context.Context, c *Incoming, request []byte) {
+	hasReturned := false
 	defer func() {
 		if reason := recover(); reason != nil {
 			h.server.logf("nebula: %s panicked: %v\n%s", h.label, reason, debug.Stack())
 			c.fail(Errorf(Unknown, "%s panicked: %v", h.label, reason))
+		} else if !hasReturned { // runtime.Goexit
+			c.fail(Errorf(Unknown, "%s ended its goroutine", h.label))
 		}
 		h.server.lock.Lock()
 		delete(h.server.running, c.flow.call)
@@ -211,6 +215,7 @@ func (h *handler) run(ctx context.Context, c *Incoming, request []byte) {
 	if err := h.serve(ctx, c, request); err != nil {
 		c.fail(err)
 	}
+	hasReturned = true
 }
 
 // checkCodec refuses a codec that is not the method's. The method's own is that of `application/grpc` alone.
@@ -220,7 +225,7 @@ func (h *handler) checkCodec(e *event) error {
 	case e.flags&flagJSON != 0:
 	case e.flags&flagProto != 0:
 		name, isOurs = "proto", h.codec != codecJSON
-	default: // an unusual one travels as this field
+	case bytes.Contains(e.metadata, []byte("content-type")): // an unusual one travels as this field
 		if _, rest, has := strings.Cut(unpack(e.metadata).Get("content-type"), "application/grpc+"); has {
 			name, isOurs = rest, false
 		}

@@ -64,7 +64,7 @@ func expect[T comparable](t *testing.T, got, want T) {
 
 func payload(size int) *pb.Payload { return &pb.Payload{Body: make([]byte, size)} }
 
-// ---- Nebula's client, gRPC's server -----------------------------------------------------------------------------------
+// ---- Nebula's client, gRPC's server -------------------------------------------------------------------------------
 
 // stock is gRPC's own server of its interoperability service.
 type stock struct {
@@ -74,7 +74,8 @@ type stock struct {
 
 func (stock) UnaryCall(ctx context.Context, in *pb.SimpleRequest) (*pb.SimpleResponse, error) {
 	m, _ := metadata.FromIncomingContext(ctx)
-	grpc.SetHeader(ctx, metadata.Pairs("first", strings.Join(m["first"], "+"), "raw-bin", strings.Join(m["raw-bin"], "+")))
+	all := func(name string) string { return strings.Join(m[name], "+") }
+	grpc.SetHeader(ctx, metadata.Pairs("first", all("first"), "raw-bin", all("raw-bin")))
 	grpc.SetTrailer(ctx, metadata.Pairs("last", "1"))
 	if s := in.GetResponseStatus(); s.GetCode() != 0 {
 		return nil, status.Error(codes.Code(s.Code), s.Message)
@@ -175,7 +176,8 @@ func TestStreamsOfAStockServer(t *testing.T) {
 	for i := 0; i < 100; i++ {
 		many.ResponseParameters = append(many.ResponseParameters, &pb.ResponseParameters{Size: int32(i * 100)})
 	}
-	answers, err := nebula.CallServerStream[*pb.StreamingOutputCallResponse](soon(t), service+".StreamingOutputCall", many, via)
+	answers, err := nebula.CallServerStream[*pb.StreamingOutputCallResponse](
+		soon(t), service+".StreamingOutputCall", many, via)
 	ok(t, err)
 	for i := 0; i < 100; i++ {
 		answer, err := answers.Recv()
@@ -211,7 +213,7 @@ func TestStreamsOfAStockServer(t *testing.T) {
 	expect(t, <-served.cancelled, context.Canceled)
 }
 
-// ---- gRPC's client, Nebula's server -----------------------------------------------------------------------------------
+// ---- gRPC's client, Nebula's server -------------------------------------------------------------------------------
 
 func stockClient(t *testing.T) (*grpc.ClientConn, chan error) {
 	server := nebula.Server{Addresses: []string{"tcp://127.0.0.1:0"}, Compression: nebula.Gzip}
@@ -240,8 +242,9 @@ func stockClient(t *testing.T) (*grpc.ClientConn, chan error) {
 			}
 			return nil
 		})
+	type request = *pb.StreamingInputCallRequest
 	nebula.ClientStream(&server, service+".StreamingInputCall",
-		func(ctx context.Context, in *nebula.Reader[*pb.StreamingInputCallRequest]) (*pb.StreamingInputCallResponse, error) {
+		func(ctx context.Context, in *nebula.Reader[request]) (*pb.StreamingInputCallResponse, error) {
 			sum := 0
 			for {
 				each, err := in.Recv()
@@ -344,7 +347,8 @@ func TestAStockClientsStreams(t *testing.T) {
 
 func TestHealthAndReflectionAreServed(t *testing.T) {
 	connection, _ := stockClient(t)
-	health, err := grpc_health_v1.NewHealthClient(connection).Check(soon(t), &grpc_health_v1.HealthCheckRequest{Service: service})
+	question := &grpc_health_v1.HealthCheckRequest{Service: service}
+	health, err := grpc_health_v1.NewHealthClient(connection).Check(soon(t), question)
 	ok(t, err)
 	expect(t, health.Status, grpc_health_v1.HealthCheckResponse_SERVING)
 	stream, err := reflection.NewServerReflectionClient(connection).ServerReflectionInfo(soon(t))
@@ -367,7 +371,7 @@ func TestHealthAndReflectionAreServed(t *testing.T) {
 	}
 }
 
-// ---- Python by name ---------------------------------------------------------------------------------------------------
+// ---- Python by name -----------------------------------------------------------------------------------------------
 
 const helloInPython = `
 import nebula
@@ -401,7 +405,8 @@ try:
     hello.greet(nme="Ada")
     raise SystemExit("a wrong field is taken")
 except nebula.Error as error:
-    assert (error.code, error.message) == (nebula.INVALID_ARGUMENT, 'go-hello.greet has no field "nme" (fields: name)'), error
+    assert error.code == nebula.INVALID_ARGUMENT, error
+    assert error.message == 'go-hello.greet has no field "nme" (fields: name)', error
 assert list(hello.countdown.stream({"start": 3})) == [3, 2, 1]
 assert list(hello.chat.stream(iter(["a", "b"]))) == ["a?", "b?"]
 assert hello.total(iter([1, 2, 3])) == 6
@@ -478,16 +483,15 @@ func TestPythonCallsByName(t *testing.T) {
 			}
 			return nil
 		})
-	nebula.ClientStream(&server, "go-hello.total", func(ctx context.Context, in *nebula.Reader[int]) (sum int, err error) {
-		for {
-			n, err := in.Recv()
-			if err == io.EOF {
-				return sum, nil
-			} else if err != nil {
+	nebula.ClientStream(&server, "go-hello.total", func(ctx context.Context, in *nebula.Reader[int]) (int, error) {
+		sum := 0
+		for n, err := range in.All() {
+			if err != nil {
 				return 0, err
 			}
 			sum += n
 		}
+		return sum, nil
 	})
 	nebula.Bidi(&server, "go-hello.chat", func(ctx context.Context, lines *nebula.Stream[string, string]) error {
 		for {
