@@ -1,4 +1,4 @@
-// server.go - serving: methods are functions, each call runs in a goroutine of its own.
+// server.go - serving: methods are functions, each call has a goroutine while it is handled.
 package nebula
 
 import (
@@ -182,7 +182,7 @@ func (h *handler) receive(_ *port, e event) {
 		h.server.lock.Lock()
 		h.server.running[e.call] = c
 		h.server.lock.Unlock()
-		go h.run(ctx, c, e.data)
+		job{ctx, c, e.data}.begin()
 		return
 	}
 	h.server.lock.Lock()
@@ -197,8 +197,8 @@ func (h *handler) receive(_ *port, e event) {
 	}
 }
 
-func (h *handler) run(ctx context.Context, c *Incoming, request []byte) {
-	hasReturned := false
+func (h *handler) run(j job) {
+	c, hasReturned := j.call, false
 	defer func() {
 		if reason := recover(); reason != nil {
 			h.server.logf("nebula: %s panicked: %v\n%s", h.label, reason, debug.Stack())
@@ -212,7 +212,7 @@ func (h *handler) run(ctx context.Context, c *Incoming, request []byte) {
 		c.cancel()
 		c.flow.end() // whoever still holds a stream of it gets no answer
 	}()
-	if err := h.serve(ctx, c, request); err != nil {
+	if err := h.serve(j.ctx, c, j.request); err != nil {
 		c.fail(err)
 	}
 	hasReturned = true
