@@ -193,6 +193,39 @@ func TestCloseCutsOffAndDrainLetsCallsEnd(t *testing.T) {
 	expect(t, nebula.CodeOf(<-answer), nebula.Unavailable)
 }
 
+func TestCloseEndsADrain(t *testing.T) {
+	var s nebula.Server
+	if err := s.Drain(); err == nil {
+		t.Fatal("a server that has not started can be drained")
+	}
+	entered := make(chan bool)
+	nebula.Unary(&s, "slow.call", func(ctx context.Context, in int) (int, error) {
+		close(entered)
+		<-ctx.Done()
+		return 0, ctx.Err()
+	})
+	ctx, ch := soon(t), nebula.Via(serve(t, &s))
+	answer, drained := make(chan error, 1), make(chan error, 1)
+	go func() {
+		_, err := nebula.Call[int](ctx, "slow.call", 1, ch)
+		answer <- err
+	}()
+	<-entered
+	go func() { drained <- s.Drain() }()
+	time.Sleep(50 * time.Millisecond) // it waits for the call
+	s.Close()
+	select {
+	case err := <-drained:
+		ok(t, err)
+	case <-time.After(5 * time.Second):
+		t.Fatal("the drain goes on")
+	}
+	expect(t, nebula.CodeOf(<-answer), nebula.Unavailable)
+	if err := s.Drain(); err == nil {
+		t.Fatal("a server that is closed can be drained")
+	}
+}
+
 func TestServeEndsWithItsContext(t *testing.T) {
 	s := nebula.Server{Addresses: []string{"tcp://127.0.0.1:0"}}
 	nebula.Unary(&s, "hello.greet", greet)

@@ -41,6 +41,7 @@ type Server struct {
 	handle  serverHandle
 	state   serverState
 	running map[uint64]*Incoming
+	gone    chan struct{} // closed with it
 }
 
 type serverState int
@@ -274,7 +275,7 @@ func (s *Server) Start() (err error) {
 	if s.handle, err = newServer(process.engine, s); err != nil {
 		return err
 	}
-	s.running = map[uint64]*Incoming{}
+	s.running, s.gone = map[uint64]*Incoming{}, make(chan struct{})
 	s.state = started
 	defer func() {
 		if err != nil {
@@ -343,9 +344,8 @@ func (d drained) receive(p *port, e event) {
 }
 
 // Drain withdraws from the registry, sends clients elsewhere, and waits until running calls have ended; those that
-// have not within DrainTimeout are cut off.
+// have not within DrainTimeout are cut off. Close ends it.
 func (s *Server) Drain() error {
-	done, tag, first := make(drained), newTag(), process.ports[0]
 	timeout := s.DrainTimeout
 	if timeout == 0 {
 		timeout = 10 * time.Second
@@ -355,14 +355,18 @@ func (s *Server) Drain() error {
 		s.lock.Unlock()
 		return errors.New("nebula: the server does not run")
 	}
+	done, gone, tag, first := make(drained), s.gone, newTag(), process.ports[0]
 	first.know(tag, done)
+	defer first.forget(tag)
 	err := s.handle.drain(int(timeout/time.Millisecond), tag)
 	s.lock.Unlock()
 	if err != nil {
-		first.forget(tag)
 		return err
 	}
-	<-done
+	select {
+	case <-done:
+	case <-gone:
+	}
 	return nil
 }
 
@@ -385,6 +389,7 @@ func (s *Server) Close() {
 func (s *Server) stop() {
 	s.state = closed
 	s.handle.free()
+	close(s.gone)
 	for _, h := range s.methods {
 		for _, p := range process.ports {
 			p.forget(h.tag)
