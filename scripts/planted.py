@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # scripts/planted.py - plants known bugs, one at a time, and sees that the tests find each of them.
 #
-# usage: scripts/planted.py [patch...]     none: all of tests/sim/planted/*.patch and tests/bench/planted/*.patch
+# usage: scripts/planted.py --check        only whether the patches still apply
+#        scripts/planted.py [patch...]     none: all of tests/sim/planted/*.patch and tests/bench/planted/*.patch
 #
 # Works on a copy of the tree in build/planted. First the copy must pass without a bug, else a failure later would prove
 # nothing. A bug of sim is found when the simulation or a unit test fails, built under ASan and UBSan; one of bench when
@@ -125,8 +126,20 @@ def plant(kind, patches):
     return found
 
 
+def stale(patches):
+    """Those that do not apply to the working tree."""
+    dry_run = ["patch", "-p1", "--dry-run", "--forward", "--batch", "--fuzz=0", "-i"]
+    return [patch for patch in patches if subprocess.run([*dry_run, patch], cwd=ROOT, stdout=subprocess.DEVNULL).returncode]
+
+
 def main(patches):
+    is_check = patches == ["--check"]
+    patches = [] if is_check else patches
     patches = [pathlib.Path(name).resolve() for name in patches] or sorted(ROOT.glob("tests/*/planted/*.patch"))
+    if is_check:
+        for patch in (old := stale(patches)):
+            print(f"planted: {patch.relative_to(ROOT)} does not apply any more")
+        return 1 if old else 0
     TREE.mkdir(parents=True, exist_ok=True)
     by_kind = {kind: [patch for patch in patches if patch.parent.parent.name == kind] for kind in KINDS}
     found = sum(plant(kind, chosen) for kind, chosen in by_kind.items() if chosen)

@@ -137,6 +137,7 @@ def criterion(program):
 # ---- the parts, in order; each: what it builds, and what it runs ----
 def layers():
     run("layers", [sys.executable, "tests/layers.py"])
+    run("planted bugs apply", [sys.executable, "scripts/planted.py", "--check"])
 
 
 def docs():
