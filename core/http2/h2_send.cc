@@ -61,7 +61,9 @@ bool H2Session::send_head(H2Stream* stream) {
     put_on_wire(stream);
   }
   stream->has_sent_head_ = true;
-  bool last = stream->body_ended_ && stream->body_.bytes() == 0 && !stream->has_trailers_;
+  // A body that turned out to be empty ends with an empty DATA frame, for which grpc-go's server waits (gRPC's
+  // PROTOCOL-HTTP2.md, Requests).
+  bool last = stream->head_is_all_;
   send_block(stream->id_, std::exchange(stream->head_, Metadata()), last);
   strikes_.on_sent();
   if (last) on_end_sent(stream);

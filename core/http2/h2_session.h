@@ -80,6 +80,7 @@ class H2Stream final : public Stream {
   bool is_on_wire_ = false;   // the peer knows of it
   bool has_head_ = false;
   bool has_sent_head_ = false;
+  bool head_is_all_ = false;   // said with it: nothing follows
   bool has_trailers_ = false;
   bool body_ended_ = false;
   bool we_ended_ = false;     // and that has been sent

@@ -27,6 +27,7 @@ void H2Stream::headers(Metadata head, bool last) {
   if (!has_head_) {
     has_head_ = true;
     head_ = std::move(head);
+    head_is_all_ = last;
     if (last) end_body();
     if (!session_->is_server_) id_ = std::exchange(session_->next_id_, session_->next_id_ + 2);
   } else {

@@ -160,6 +160,18 @@ Test(h2_session, carries_an_end_that_comes_after_the_data) {
   cr_assert(wire.server.streams[0]->has_ended);
 }
 
+Test(h2_session, ends_an_empty_body_with_a_frame_of_its_own) {
+  Wire wire;
+  std::unique_ptr<StreamEnd> call = wire.client.open();
+  call->stream->headers(request_head(), false);
+  call->stream->data({}, true);
+  wire.settle();
+  cr_assert(wire.server.streams[0]->has_ended);
+  std::vector<raw::Frame> frames = raw::frames_of(wire.client.tap.text, h2::data_frame);
+  cr_assert_eq(frames.size(), 1);
+  cr_assert_eq(frames[0].flags, h2::flag_end_stream);
+}
+
 Test(h2_session, takes_trailers_of_a_request_for_its_end) {
   Wire wire;
   std::unique_ptr<StreamEnd> call = wire.client.open();
