@@ -42,7 +42,7 @@ Table& table() {
 
 void copy_text(char* out, size_t size, std::string_view text) {
   size_t part = std::min(size - 1, text.size());
-  std::memcpy(out, text.data(), part);
+  if (part > 0) std::memcpy(out, text.data(), part);  // of none the data is null
   out[part] = 0;
 }
 
