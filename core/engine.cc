@@ -3,6 +3,7 @@
 
 #include <sys/random.h>
 
+#include "base/heap.h"
 #include "loop/loop_thread.h"
 #include "service/registry/posted.h"
 
@@ -56,7 +57,9 @@ Engine::Engine(Url registry, const Config& config)
     : drivers_(built_in_drivers()),
       registry_url_(std::move(registry)),
       log_(config.log),
-      has_housekeeper_(config.has_housekeeper) {}
+      has_housekeeper_(config.has_housekeeper) {
+  heap_keep();
+}
 
 Engine::~Engine() {
   if (home_ != nullptr) home_->thread.reset();  // its last function takes the rest of home_ away

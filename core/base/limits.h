@@ -107,8 +107,11 @@ inline constexpr size_t queue_events_max = 200'000;
 // each message counted with what its event costs.
 inline constexpr size_t stream_events_bytes = 256u << 10;
 inline constexpr size_t event_bytes = 128;
-// Events delivered by one poll, unless the queue's options say otherwise.
+// Events delivered by one poll, unless the queue's options say otherwise. Of a client's fewer: what it asks next is then
+// on its way while it looks at the rest, and the server need not wait until it has seen them all. With a hundred calls
+// in flight 32 was the best of 16, 32, 64 and 256.
 inline constexpr uint32_t poll_batch = 256;
+inline constexpr uint32_t poll_answers = 32;
 
 // Small blocks that a thread keeps for the calls to come: a hundred calls at once have most of it.
 inline constexpr size_t pool_bytes_max = 256u << 10;

@@ -28,6 +28,7 @@ from frames import DATA, Peer, grpc_head, headers, message  # noqa: E402
 PROGRAMS = ROOT / "build/release/tests"
 OURS = {"C": [str(PROGRAMS / "bench_peer")],
         "Python": [str(ROOT / "build/venv/bin/python"), str(ROOT / "tests/bench/peer.py")]}
+SPEED = PROGRAMS / "bench_nebula_peer"
 GRPC = PROGRAMS / "bench_grpc_peer"
 KIB, MIB = 1 << 10, 1 << 20
 LISTEN = "tcp://127.0.0.1:0"
@@ -38,6 +39,7 @@ FLAT_MAX = 4 * MIB         # of either side, while a million messages pass
 SLOW_READER_MAX = 1 * MIB  # of a server for one stream that is read slowly
 CONNECTION_MAX = 20 * KIB  # of a server for an idle one
 STREAM_MAX = 8 * KIB       # of a server for an open one
+FAULTS_MAX = 1             # pages that a call of 64 KiB has mapped anew; a heap that is trimmed each time has 15 and more
 
 
 class Process:
@@ -57,6 +59,11 @@ class Process:
     def rss(self):
         with open(f"/proc/{self._process.pid}/statm") as file:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    def page_faults(self):
+        """Pages that it has had mapped so far."""
+        with open(f"/proc/{self._process.pid}/stat") as file:
+            return int(file.read().rpartition(")")[2].split()[7])
 
     def sockets(self):
         folder = f"/proc/{self._process.pid}/fd"
@@ -134,6 +141,18 @@ class Bench:
     def skip(self, name, why):
         if self.wants(name):
             self.say(name, f"skipped: {why}", skipped=why)
+
+
+def large_messages(count):
+    """Calls of 64 KiB, eight at a time: does the server keep the memory of one for the next?"""
+    with Process(SPEED, "serve", LISTEN) as server:
+        load = [SPEED, "load", server.line(), "unary", 64 * KIB, 1, 8]
+        faults = [server.page_faults()]
+        for calls in (count // 10, count):  # the first have their pages mapped
+            subprocess.run([*map(str, load), str(calls), "answers"], check=True, stdout=subprocess.DEVNULL, timeout=60)
+            faults.append(server.page_faults())
+    each = (faults[2] - faults[1]) / count
+    return f"{each:5.2f} pages mapped anew for each call", each <= FAULTS_MAX, {"count": count, "pages_each": each}
 
 
 # ---- streams ---------------------------------------------------------------------------------------------------------
@@ -299,6 +318,7 @@ def run(bench):
             bench.measure(f"long stream {way}, {language}", long_stream, language, way, count)
         for size, word in ((20, "20 B"), (64 * KIB, "64 KiB")):
             bench.measure(f"slow reader of {word}, {language}", slow_reader, language, size, 3 if short else 15)
+    bench.measure("messages of 64 KiB", large_messages, 2000)
     bench.measure("stalled streams", stalled_streams, *((200, 20, 20) if short else (1000, 100, 200)))
     if short:
         return
