@@ -15,7 +15,7 @@ namespace nebula {
 namespace {
 
 // Connections accepted in a row before the others of the loop get their turn.
-constexpr int accepts_in_a_row_max = 64;
+constexpr int accepts_in_a_row_max = 8;
 // Without a descriptor to accept with, the listener stays readable; so it is not looked at for so long.
 constexpr Duration rest_interval = ms(100);
 
