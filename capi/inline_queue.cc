@@ -21,6 +21,12 @@ InlineQueue::~InlineQueue() {
   remove_calls(this);  // from here on nobody finds the way to this loop
 }
 
+// From now on somebody may wait for it, also for events that a poll before this has left.
+int32_t InlineQueue::fd() {
+  if (!is_watched_.exchange(true)) worker_->loop().post([] {});
+  return worker_->loop().fd();
+}
+
 void InlineQueue::post_event(nebula_event event) {
   worker_->loop().post([this, event] {
     QueuedEvent queued;
@@ -45,7 +51,7 @@ int32_t InlineQueue::poll(int32_t timeout_ms) {
     if (wait <= ms(0)) break;
   }
   int32_t count = deliver();
-  if (!events_.empty()) uv.raise();
+  if (!events_.empty() && is_watched_) uv.raise();
   return count;
 }
 

@@ -13,7 +13,7 @@ class InlineQueue final : public nebula_queue, Place {
   static Result<std::unique_ptr<nebula_queue>> make(nebula_engine* engine, const nebula_queue_options& options);
   ~InlineQueue() override;
 
-  int32_t fd() override { return worker_->loop().fd(); }
+  int32_t fd() override;
   Calls& calls() override { return calls_; }
   void post_event(nebula_event event) override;
   bool is_inline() const override { return true; }
@@ -31,6 +31,7 @@ class InlineQueue final : public nebula_queue, Place {
   bool perform_until(Fn<void(Fn<void()> tell)> work, Duration wait_max) override;
 
   const std::unique_ptr<Worker> worker_;
+  std::atomic<bool> is_watched_{false};  // somebody has asked for the descriptor
   Calls calls_;
   std::unique_ptr<KeptLoop> loop_;  // the worker's
 };

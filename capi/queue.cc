@@ -15,17 +15,20 @@ nebula_queue::nebula_queue(nebula_engine* engine, const nebula_queue_options& op
     : engine(engine),
       capacity_(options.capacity == 0 ? limits::queue_events_max : options.capacity),
       stride_(options.event_size == 0 ? sizeof(nebula_event) : options.event_size),
-      batch_(options.batch == 0 ? limits::poll_batch : options.batch) {
+      batch_(options.batch == 0 ? limits::poll_batch : options.batch),
+      answers_(options.batch == 0 ? limits::poll_answers : options.batch) {
   array.resize(size_t{stride_} * batch_);
 }
 
 int32_t nebula_queue::deliver() {
   char* at = array.data();
-  while (!events_.empty() && lent_.size() < batch_) {
+  uint32_t answers = 0;
+  while (!events_.empty() && lent_.size() < batch_ && answers < answers_) {
     QueuedEvent next = events_.pop();
     // Of a server's call that the binding has ended it hears no more.
     bool may_be_over = next.is_of_server && next.event.kind != NEBULA_EV_CALL && next.event.kind != NEBULA_EV_CANCELLED;
     if (may_be_over && !is_live(next.event.call)) continue;
+    if (!next.is_of_server) answers++;
     lent_.push_back(std::move(next));
     QueuedEvent& queued = lent_.back();
     nebula_event& event = queued.event;

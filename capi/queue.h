@@ -41,5 +41,6 @@ struct nebula_queue {
  private:
   const uint32_t stride_;
   const uint32_t batch_;
+  const uint32_t answers_;  // of them, at most
   std::vector<nebula::QueuedEvent> lent_;  // what the array points into, until the next poll
 };

@@ -295,3 +295,36 @@ Test(call, answers_raise_the_descriptor) {
   cr_assert_eq(w.finished, 1);
   free_world(&w);
 }
+
+/* So that the server has work again while we look at the rest; a server's calls come all at once. */
+Test(call, answers_come_a_few_at_a_time) {
+  world w = make_world();
+  call_and_wait(&w, w.echo, "connects");
+  for (int i = 0; i < 100; i++) start(&w, w.echo, "x", 0);
+  int served_most = 0, finished_most = 0;
+  while (w.finished < 101) {
+    int served = w.served, finished = w.finished;
+    cr_assert_gt(turn(&w, 2000), 0);
+    if (w.served - served > served_most) served_most = w.served - served;
+    if (w.finished - finished > finished_most) finished_most = w.finished - finished;
+  }
+  cr_assert_leq(finished_most, 32);
+  if (QUEUE_MODE == NEBULA_QUEUE_INLINE) { /* else they come when the I/O thread has them */
+    cr_assert_eq(served_most, 100);
+    cr_assert_eq(finished_most, 32);
+  }
+  free_world(&w);
+}
+
+Test(call, what_a_poll_has_left_raises_the_descriptor) {
+  world w = make_world();
+  call_and_wait(&w, w.echo, "connects");
+  for (int i = 0; i < 100; i++) start(&w, w.echo, "x", 0);
+  while (w.finished == 1) turn(&w, 2000);
+  struct pollfd fd = {nebula_queue_fd(w.queue), POLLIN, 0}; /* nobody has asked for it before */
+  while (w.finished < 101) {
+    cr_assert_eq(poll(&fd, 1, 2000), 1, "the descriptor stayed silent after %d of 100", w.finished - 1);
+    turn(&w, 0);
+  }
+  free_world(&w);
+}
