@@ -190,7 +190,7 @@ def cases():
     for in_flight in (1, 4, 16, 64, 256):
         found[f"load_{in_flight}"] = under_more_load, in_flight
     for size, in_flight in ((20, 100), (1024, 100), (65536, 8)):
-        found[f"stream_{size}B_{in_flight}"] = pair, "stream", size, 1, in_flight, "per_s"
+        found[f"stream_{size}B_{in_flight}"] = pair, "stream", size, 1, in_flight, "per_s", "server_cpu_us_per_req"
     found["by_name_20B_1x100"] = by_name,
     found["first_answer"] = first_answer,
     for count in (1000, 10_000):
