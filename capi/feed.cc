@@ -5,13 +5,14 @@
 
 namespace nebula {
 
-Feed::Feed(CallRecord& record) : record_(&record) { record.out = this; }
+Feed::Feed(CallRecord& record) : record_(&record), keeps_(record.side == Side::client) { record.out = this; }
 
 Feed::~Feed() {
   if (record_ != nullptr) record_->out = nullptr;
 }
 
 void Feed::push(Bytes message, bool compress) {
+  if (has_ended_) return;
   messages_.push({std::move(message), compress});
   ready();
 }
@@ -23,12 +24,41 @@ void Feed::end(Ending ending) {
 }
 
 Source::Next Feed::take(Bytes* message) {
-  if (messages_.empty()) return has_ended_ ? Next::end : Next::later;
-  Message next = messages_.pop();
+  bool is_again = next_ < kept_.size();
+  if (!is_again && messages_.empty()) return has_ended_ ? Next::end : Next::later;
+  Message next = is_again ? kept_[next_++] : messages_.pop();
+  if (!is_again) {
+    if (keeps_) keep(next);
+    if (record_ != nullptr) record_->on_sent(next.bytes.size());
+  }
+  if (!keeps_) forget();
   *message = std::move(next.bytes);
   want_compression(next.compress);
-  if (record_ != nullptr) record_->on_sent(message->size());
   return Next::message;
+}
+
+void Feed::keep(const Message& message) {
+  kept_bytes_ += message.bytes.size() + sizeof message;
+  if (kept_bytes_ > limits::replay_bytes_max) return commit();
+  kept_.push_back(message);
+  next_ = kept_.size();
+}
+
+bool Feed::rewind() {
+  next_ = 0;
+  return keeps_;
+}
+
+void Feed::commit() {
+  keeps_ = false;
+  forget();
+}
+
+// Not what is just being given again.
+void Feed::forget() {
+  if (next_ < kept_.size()) return;
+  kept_ = {};
+  next_ = 0;
 }
 
 }  // namespace nebula

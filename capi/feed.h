@@ -1,7 +1,11 @@
 // capi/feed.h - the messages of a binding on their way to their stream.
 //
-// Filled as the binding submits, pulled by the call's outbox as the peer takes them. Lives on the call's loop.
+// Filled as the binding submits, pulled by the call's outbox as the peer takes them. A client's keeps what was pulled, as
+// long as it is little, until the call is committed: a server may refuse the call, and another one gets it from the start
+// (gRFC A6, transparent retries). Lives on the call's loop.
 #pragma once
+
+#include <vector>
 
 #include "base/fifo.h"
 #include "base/pool.h"
@@ -21,6 +25,8 @@ class Feed final : public Pooled, public Source {
   void detach() { record_ = nullptr; }
 
   Ending& ending() override { return ending_; }
+  bool rewind() override;
+  void commit() override;
 
  private:
   struct Message {
@@ -30,8 +36,15 @@ class Feed final : public Pooled, public Source {
 
   Next take(Bytes* message) override;
 
+  void keep(const Message& message);
+  void forget();
+
   CallRecord* record_;
   Fifo<Message> messages_;
+  std::vector<Message> kept_;  // what was taken before them
+  size_t kept_bytes_ = 0;
+  size_t next_ = 0;            // of those that are kept, to be given again
+  bool keeps_;
   Ending ending_;
   bool has_ended_ = false;
 };

@@ -97,6 +97,9 @@ inline constexpr int reads_in_a_row_max = 32;
 // Chunks of a message from here on are kept as slices of the read buffer; below, copying is cheaper than pinning it.
 inline constexpr size_t slice_bytes_min = 8u << 10;
 
+// What a client's stream keeps of the messages that it has sent until the server answers, for another try.
+inline constexpr size_t replay_bytes_max = 64u << 10;
+
 // Calls of one channel that wait for a connection or a free stream.
 inline constexpr size_t calls_waiting_max = 100'000;
 // Messages submitted between two polls by the thread that polls: from here on it runs a turn of the loop at once.

@@ -45,6 +45,11 @@ class Source {
 
   virtual Ending& ending() = 0;
 
+  // Back to its first message, for another try. False: what was taken is gone.
+  virtual bool rewind() { return false; }
+  // There will be no other try: what was taken need not be kept.
+  virtual void commit() {}
+
   // Of the message that next() gave last: it is to be compressed, where the call has an encoding.
   bool wants_compression() const { return wants_compression_; }
 

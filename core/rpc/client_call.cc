@@ -42,7 +42,7 @@ class ClientCall final : public Pooled, public StreamEvents, private InboxEvents
   void fail(Status why, Fate fate);     // it has not, or we do not want to hear it
   void fail_later(Ending ending);       // whoever places or reads calls must not find itself destroyed by the end of one
   void stop();                          // sends nothing more and listens to nobody: it is over
-  bool may_be_repeated() const;
+  bool has_body_again();                // all of the request is there for another try
   void repeat(Ending why);
 
   Loop& loop_;
@@ -110,6 +110,7 @@ void ClientCall::on_headers(Head head, bool last) {
   if (http_status_.empty()) {
     if (fields.http_status.starts_with('1')) return;  // informational; the answer is still to come
     http_status_ = fields.http_status;
+    outbox_.commit();
     if (!last) {
       if (Status status = begin(fields, std::move(user)); !status.ok())
         return fail(std::move(status), Fate::processed);
@@ -227,7 +228,7 @@ void ClientCall::on_closed(Status why, Fate fate) {
       why = deadline_exceeded("the deadline passed at the server");
     if (!http_status_.empty()) fate = Fate::processed;
     bool was_seen = fate == Fate::unknown || fate == Fate::processed;
-    if (!was_seen && may_be_repeated())
+    if (!was_seen && again_ && has_body_again())
       repeat({std::move(why), {}, fate});
     else
       fail(std::move(why), fate == Fate::refused ? Fate::unprocessed : fate);
@@ -235,16 +236,12 @@ void ClientCall::on_closed(Status why, Fate fate) {
   delete this;
 }
 
-// What has been pulled from a source is gone.
-bool ClientCall::may_be_repeated() const { return again_ && !outbox_.has_begun(); }
+bool ClientCall::has_body_again() {
+  std::unique_ptr<Source>* source = std::get_if<std::unique_ptr<Source>>(&request_.body);
+  return source == nullptr || (*source = outbox_.take_back()) != nullptr;
+}
 
 void ClientCall::repeat(Ending why) {
-  if (std::holds_alternative<std::unique_ptr<Source>>(request_.body)) {
-    if (outbox_.is_running())
-      request_.body = outbox_.take_back();
-    else
-      request_.body = std::monostate();  // it has ended without a message
-  }
   request_.context->on_cancel(nullptr);
   Again again = std::move(again_);
   again(std::move(request_), std::move(reply_), std::move(why));

@@ -24,14 +24,21 @@ void Outbox::stop() {
   ended_ = nullptr;
 }
 
+void Outbox::commit() {
+  if (source_ == nullptr) return;
+  source_->commit();
+  if (!is_running()) stop();
+}
+
 std::unique_ptr<Source> Outbox::take_back() {
+  if (source_ == nullptr || (has_begun_ && !source_->rewind())) return nullptr;
+  source_->on_ready(nullptr);
   ended_ = nullptr;
-  if (source_ != nullptr) source_->on_ready(nullptr);
   return std::move(source_);
 }
 
 void Outbox::pump() {
-  while (is_writable_) {
+  while (is_writable_ && is_running()) {
     Bytes message;
     switch (source_->next(&message)) {
       case Source::Next::later: return;
@@ -41,9 +48,8 @@ void Outbox::pump() {
             frame_message(std::move(message), source_->wants_compression() ? encoding_ : Encoding::identity), false);
         break;
       case Source::Next::end: {
-        std::unique_ptr<Source> ended = std::move(source_);
-        Fn<void(Ending)> then = std::move(ended_);
-        return then(std::move(ended->ending()));
+        Fn<void(Ending)> then = std::exchange(ended_, nullptr);
+        return then(std::move(source_->ending()));
       }
     }
   }

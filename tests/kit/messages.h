@@ -40,6 +40,8 @@ class Tray {
   size_t left() const { return messages_.size(); }
   int taken = 0;
   bool was_read_to_the_end = false;
+  bool keeps = false;  // what was taken, for another try
+  bool is_committed = false;
   Fn<void()> then_dropped;
 
  private:
@@ -60,12 +62,20 @@ class Tray {
         tray->was_read_to_the_end = tray->has_ended_;
         return tray->has_ended_ ? Next::end : Next::later;
       }
-      *message = std::move(tray->messages_.front().bytes);
+      *message = tray->messages_.front().bytes;
       want_compression(tray->messages_.front().is_to_be_compressed);
+      if (tray->keeps) tray->kept_.push_back(tray->messages_.front());
       tray->messages_.pop_front();
       tray->taken++;
       return Next::message;
     }
+    bool rewind() override {
+      if (!tray->keeps) return false;
+      tray->messages_.insert(tray->messages_.begin(), tray->kept_.begin(), tray->kept_.end());
+      tray->kept_.clear();
+      return true;
+    }
+    void commit() override { tray->is_committed = true; }
     using Source::ready;
     Tray* tray;
   };
@@ -78,7 +88,7 @@ class Tray {
     if (source_ != nullptr) source_->ready();
   }
 
-  std::deque<Message> messages_;
+  std::deque<Message> messages_, kept_;
   Ending ending_;
   bool has_ended_ = false;
   Out* source_ = nullptr;

@@ -782,7 +782,26 @@ Test(client_call, comes_back_when_its_requests_have_ended_without_a_message) {
   cr_assert(script.served().received.empty() && script.served().has_ended);
 }
 
-Test(client_call, does_not_come_back_when_a_message_was_pulled_or_an_answer_has_begun) {
+Test(client_call, comes_back_with_the_messages_that_were_kept) {
+  for (bool has_ended : {false, true}) {
+    Repeatable script(Shape::bidi);
+    script.call.requests.keeps = true;
+    script.call.requests.put("one");
+    if (has_ended) script.call.requests.end();
+    script.start();
+    script.refuse();
+    cr_assert(script.back.has_value() && !script.call.requests.is_committed);
+    script.send_again();
+    cr_assert(script.served().received == framed("one"));
+    cr_assert_eq(script.served().has_ended, has_ended);
+    script.served().stream->headers(response_head(), false);
+    script.wire.settle();
+    cr_assert(script.call.requests.is_committed);
+    cr_assert_eq(script.call.requests.is_held(), !has_ended);
+  }
+}
+
+Test(client_call, does_not_come_back_when_a_message_is_gone_or_an_answer_has_begun) {
   Repeatable pulled(Shape::bidi);
   pulled.call.requests.put("gone");
   pulled.start();

@@ -65,7 +65,9 @@ Test(outbox, sends_what_is_there_and_then_what_comes) {
   cr_assert(desk.sink.sent == std::vector<std::string>({"one", "two", ""}));
   desk.tray.end({Status(Code::aborted, "no")});
   cr_assert(desk.ends == std::vector<std::string>({"ABORTED: no"}));
-  cr_assert(!desk.outbox.is_running() && !desk.tray.is_held());
+  cr_assert(!desk.outbox.is_running());
+  desk.outbox.stop();
+  cr_assert(!desk.tray.is_held());
 }
 
 Test(outbox, compresses_the_messages_that_are_to_be_and_get_smaller_by_it) {
@@ -112,7 +114,6 @@ Test(outbox, drops_its_source_when_it_is_stopped) {
 Test(outbox, gives_back_a_source_of_which_nothing_was_pulled) {
   Desk desk;
   desk.start();
-  cr_assert(!desk.outbox.has_begun());
   std::unique_ptr<Source> source = desk.outbox.take_back();
   cr_assert(source != nullptr && !desk.outbox.is_running());
   desk.tray.put("one");  // heard by nobody
@@ -120,7 +121,36 @@ Test(outbox, gives_back_a_source_of_which_nothing_was_pulled) {
   Outbox next;
   next.start(other, std::move(source), Encoding::identity, [](Ending) {});
   cr_assert(desk.sink.sent.empty() && other.sent == std::vector<std::string>({"one"}));
-  cr_assert(next.has_begun());
   desk.tray.put("two");
   cr_assert_eq(other.sent.size(), 2);
+  cr_assert(next.take_back() == nullptr && next.is_running(), "what was pulled is gone");
+}
+
+Test(outbox, gives_back_a_source_that_keeps_its_messages) {
+  for (bool has_ended : {false, true}) {
+    Desk desk;
+    desk.tray.keeps = true;
+    desk.tray.put("one");
+    desk.start();
+    if (has_ended) desk.tray.end();
+    cr_assert_eq(desk.outbox.is_running(), !has_ended);
+    Sink other;
+    Outbox next;
+    int ends = 0;
+    next.start(other, desk.outbox.take_back(), Encoding::identity, [&](Ending ending) { ends += ending.status.ok(); });
+    cr_assert(other.sent == std::vector<std::string>({"one"}));
+    if (!has_ended) desk.tray.end();
+    cr_assert_eq(ends, 1);
+  }
+}
+
+Test(outbox, lets_go_of_an_ended_source_once_it_is_committed) {
+  Desk desk;
+  desk.start();
+  desk.outbox.commit();
+  cr_assert(desk.tray.is_committed && desk.outbox.is_running());
+  desk.tray.end();
+  cr_assert(desk.tray.is_held(), "who is told of the end has not said so");
+  desk.outbox.commit();
+  cr_assert(!desk.tray.is_held());
 }
