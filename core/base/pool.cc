@@ -35,11 +35,6 @@ void Pool::clear() {
   free_bytes_ = 0;
 }
 
-void Pool::close() {
-  free_bytes_max_ = 0;
-  clear();
-}
-
 #ifdef NEBULA_SANITIZED
 
 void* pool_take(size_t size) { return std::malloc(size); }
@@ -50,27 +45,36 @@ void pool_clear() {}
 
 namespace {
 
-// Without a destructor, which every access would ask whether it is to be called.
-constinit thread_local Pool pool;
+// Of threads that are about to end: keeps nothing, so that any number of them may use it.
+constinit Pool none(0);
 
-struct Closing {
-  ~Closing() { pool.close(); }
+// The model that takes one instruction, and not a call, for each access. It needs room in the static block of every
+// thread, also where the library is loaded late (dlopen(3)); so this is a pointer, and not the pool.
+[[gnu::tls_model("initial-exec")]] constinit thread_local Pool* pool = nullptr;
+
+// A thread that ends gives back what it has; what is freed after that is not kept.
+struct Owner {
+  Owner() { pool = &mine; }
+  ~Owner() {
+    pool = &none;
+    mine.clear();
+  }
+  Pool mine;
 };
+
+Pool& own() {
+  if (pool == nullptr) [[unlikely]] {
+    thread_local Owner owner;
+    static_cast<void>(owner);
+  }
+  return *pool;
+}
 
 }  // namespace
 
-void* pool_take(size_t size) { return pool.take(size); }
-
-void pool_give(void* block, size_t size) {
-  // A thread that ends gives back what it has; what is freed after that is not kept.
-  if (pool.free_bytes() == 0) {
-    thread_local Closing closing;
-    static_cast<void>(closing);
-  }
-  pool.give(block, size);
-}
-
-void pool_clear() { pool.clear(); }
+void* pool_take(size_t size) { return own().take(size); }
+void pool_give(void* block, size_t size) { own().give(block, size); }
+void pool_clear() { own().clear(); }
 
 #endif
 

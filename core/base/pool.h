@@ -19,10 +19,11 @@ class Pool {
   static constexpr size_t step_bytes = 64;
   static constexpr size_t block_bytes_max = 1024;  // larger ones are malloc's
 
+  explicit constexpr Pool(size_t free_bytes_max = limits::pool_bytes_max) : free_bytes_max_(free_bytes_max) {}
+
   void* take(size_t size);              // null: there is no memory
   void give(void* block, size_t size);  // what was asked for; not null
   void clear();                         // gives all that is free back to malloc
-  void close();                         // that, and keeps nothing from now on
 
   size_t free_bytes() const { return free_bytes_; }
 
@@ -35,7 +36,7 @@ class Pool {
 
   std::array<Free*, block_bytes_max / step_bytes> free_{};
   size_t free_bytes_ = 0;
-  size_t free_bytes_max_ = limits::pool_bytes_max;
+  const size_t free_bytes_max_;
 };
 
 // Of the calling thread.
