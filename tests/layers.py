@@ -56,11 +56,13 @@ CROSSING = re.compile(
 )
 
 LINES_MAX = 600  # of a file in core: beyond it there is a seam to be found
-SOURCES = {".h", ".hpp", ".c", ".cc", ".go", ".py", ".sh", ".proto", ".pyi"}
+SOURCES = {".h", ".hpp", ".c", ".cc", ".go", ".py", ".sh", ".proto", ".pyi", ".js", ".ts"}
 HEADERLESS = {
     "examples/1_hello/hello.py": "the README shows it letter by letter",
     "proto/grpc/health/v1/health.proto": "gRPC's own file",
     "examples/1_hello/go/clockpb/clock.pb.go": "made by protoc-gen-go",
+    **{f"{stem}_pb{ending}": "made by protoc-gen-es"
+       for stem in ("examples/1_hello/node/clock", "bindings/node/test/echo") for ending in (".js", ".d.ts")},
 }
 # What a program in examples/ may include: nebula.h, its own generated messages, and what every libc or libstdc++ has.
 EXAMPLE_INCLUDE = re.compile(

@@ -1,0 +1,231 @@
+// unary.test.js - one request, one answer: by name and by address, plain values, protobuf and bytes.
+"use strict";
+
+const fs = require("node:fs");
+const { z } = require("zod");
+
+const { assert, connect, eventually, failure, it, nebula, program, serve } = require("./kit");
+const { Echo } = require("./echo_pb.js");
+
+const { RpcError, Service, Status } = nebula;
+
+const hello = new Service("hello", { greet: ({ name = "world" }) => `Hello ${name}!` });
+
+/** A service by that name in a process of its own; `hold` says so and answers after so many milliseconds. */
+const HELLO = (name) => `
+  nebula.run(new nebula.Service("${name}", {
+    greet: ({ name }) => "Hello " + name + "!",
+    async hold(milliseconds) {
+      console.log("held");
+      await new Promise((resolve) => setTimeout(resolve, milliseconds));
+      return "done";
+    },
+    async leave() {
+      console.log("held");
+      await new Promise((resolve) => process.once("SIGTERM", resolve));
+      return "done";
+    },
+  }));`;
+
+it("a service is called by its name", async (t) => {
+  const child = program(t, HELLO("hello"));
+  assert.match(await child.line(), /^hello  \(node\)  ready   tcp:\/\/127.0.0.1:2\d+   unix:.*$/);
+  assert.equal(await nebula.service("hello").greet({ name: "Ada" }), "Hello Ada!");
+  assert.equal(await connect(t, "nebula://hello").call("/hello/greet", { name: "Bob" }), "Hello Bob!");
+  assert.equal(await connect(t, "nebula:").call("hello.greet", { name: "Eve" }), "Hello Eve!");
+});
+
+it("nobody there says so at once, and what is similar", async (t) => {
+  await program(t, HELLO("hello-there")).line();
+  const error = await failure(nebula.service("helo-there").greet(), Status.UNAVAILABLE);
+  assert.match(error.message, /no instance of "helo-there".*hello-there/);
+  assert.deepEqual([error.fate, error.fault], ["unsent", "network"]);
+});
+
+it("a killed service is unavailable and a new one is found", async (t) => {
+  const phoenix = nebula.service("phoenix", { waitForReady: true });
+  for (let i = 0; i < 3; i++) {
+    const child = program(t, HELLO("phoenix"));
+    await child.line();
+    assert.equal(await phoenix.greet({ name: "Ada" }), "Hello Ada!");
+    child.child.kill("SIGKILL");
+    await child.ended;
+    await eventually("it is missed", async () => {
+      const code = await phoenix.greet({}, { waitForReady: false }).then(() => 0, (error) => error.code);
+      return code === Status.UNAVAILABLE;
+    });
+  }
+});
+
+it("SIGTERM lets running calls end and the program returns 0", async (t) => {
+  const child = program(t, HELLO("leaving"));
+  await child.line();
+  const answer = nebula.service("leaving").leave();
+  assert.equal(await child.line(), "held");
+  child.child.kill("SIGTERM");
+  assert.equal(await answer, "done");
+  assert.deepEqual(await child.end(), [0, ""]);
+  await failure(nebula.service("leaving").greet(), Status.UNAVAILABLE);
+});
+
+it("a second signal ends the program at once", async (t) => {
+  const child = program(t, HELLO("impatient"));
+  await child.line();
+  const answer = failure(nebula.service("impatient").hold(3_600_000), Status.UNAVAILABLE);
+  assert.equal(await child.line(), "held");
+  child.child.kill("SIGTERM");
+  await eventually("it has withdrawn", async () => {
+    const error = await nebula.service("impatient").greet().catch((error) => error);
+    return error instanceof RpcError && /no instance/.test(error.message);
+  });
+  child.child.kill("SIGTERM");
+  assert.equal(await child.ended, "SIGTERM");
+  const error = await answer;
+  assert.deepEqual([error.fate, error.fault], ["unknown", "network"]);
+});
+
+it("a process in which nothing is open ends by itself", async (t) => {
+  const open = `
+    const { Service, connect, serve, service } = nebula;
+    (async () => {
+      const server = await serve(new Service("own", { greet: () => "hi" }), { address: "tcp://127.0.0.1:0" });
+      const channel = connect(server.urls[0]);
+      console.log(await channel.call("own.greet"));`;
+  assert.deepEqual(await program(t, `${open} server.close(); })()`).end(), [0, ""]);
+  assert.deepEqual(await program(t, `${open} await server.drain(); server.close(); })()`).end(), [0, ""]);
+  const busy = `${open} channel.call("own.greet"); process.exit(7); })()`;
+  assert.deepEqual(await program(t, busy).end(), [7, ""], "process.exit() is not hindered");
+  assert.deepEqual(await program(t, `nebula.connect("tcp://127.0.0.1:1")`).end(), [0, ""]);
+});
+
+it("a schema says what is taken, and the error names the field", async (t) => {
+  const request = z.strictObject({ name: z.string(), age: z.number().optional() });
+  const late = { "~standard": { version: 1, vendor: "test", async validate(value) {
+    return value > 0 ? { value: value * 2 } : { issues: [{ message: "must be positive" }] };
+  } } };
+  const { channel } = await serve(t, new Service("hello", {
+    greet: nebula.unary({ request }, ({ name }) => `Hello ${name}!`),
+    twice: nebula.unary({ request: late }, (value) => value),
+    sum: nebula.clientStream({ request: z.number() }, async (numbers) => {
+      let sum = 0;
+      for await (const number of numbers) sum += number;
+      return sum;
+    }),
+  }));
+  assert.equal(await channel.call("hello.greet", { name: "Ada" }), "Hello Ada!");
+  for (const [value, message] of [
+    [{ nme: "Ada" }, /^hello.greet: .*name/],
+    [{ name: 7 }, /^hello.greet: field "name": .*string/],
+    [{ name: "", age: "old" }, /^hello.greet: field "age": .*number/],
+    [[1], /^hello.greet: .*object/],
+    [Buffer.from(`{"name": `), /^hello.greet: malformed JSON: /],
+    [Buffer.from("{} {}"), /^hello.greet: malformed JSON: /],
+    [Buffer.from([0x22, 0xff, 0x22]), /^hello.greet: malformed JSON: it is not UTF-8/],
+  ]) {
+    const error = await failure(channel.call("hello.greet", value), Status.INVALID_ARGUMENT);
+    assert.match(error.message, message);
+    assert.deepEqual([error.fate, error.fault], ["processed", "caller"]);
+  }
+  assert.equal(await channel.call("hello.twice", 4), 8);
+  assert.equal((await failure(channel.call("hello.twice", 0), Status.INVALID_ARGUMENT)).message, "hello.twice: must be positive");
+  assert.equal(await channel.call("hello.sum", [1, 2, 3].values()), 6);
+  await failure(channel.call("hello.sum", [1, "2"].values()), Status.INVALID_ARGUMENT);
+});
+
+it("every value that JSON has, and an error for others", async (t) => {
+  const { channel } = await serve(t, new Service("echo", {
+    any: (value) => value, none() {}, big: () => 1n, what: () => () => 0, later: async (value) => value,
+  }), { onError() {} });
+  for (const value of ["ÄÖ☃\0𝄞", "", 1.5, true, null, [1, "a"], { a: { b: [] } }, "x".repeat(1 << 20)]) {
+    assert.deepEqual(await channel.call("echo.any", value), value);
+    assert.deepEqual(await channel.call("echo.later", value), value);
+  }
+  assert.equal(await channel.call("echo.none"), null);
+  assert.match((await failure(channel.call("echo.big"), Status.INTERNAL)).message, /^echo.big: the result cannot be encoded: .*BigInt/);
+  assert.match((await failure(channel.call("echo.what"), Status.INTERNAL)).message, /a function has no form in JSON/);
+  const error = await failure(channel.call("echo.any", { price: 1n }), Status.INVALID_ARGUMENT);
+  assert.match(error.message, /^echo.any: .*BigInt/);
+  assert.deepEqual([error.fate, error.fault], ["unsent", "caller"]);
+});
+
+it("bytes are taken and given as they are", async (t) => {
+  const { channel } = await serve(t, new Service("echo", { bytes: nebula.unary({ bytes: true }, (data) => data) }));
+  for (const size of [0, 1, 128, 70_000, 3 << 20]) {
+    const sent = Buffer.alloc(size, 7);
+    assert.deepEqual(await channel.call("echo.bytes", sent), sent);
+  }
+  const views = new Uint8Array([1, 2, 3, 4]).subarray(1, 3);
+  assert.deepEqual([...(await channel.call("echo.bytes", views))], [2, 3]);
+});
+
+it("protobuf travels as such, as plain objects, and as JSON", async (t) => {
+  const echo = new Service(Echo, { say: ({ text, raw, number }) => ({ text: text.toUpperCase(), raw, number: number + 1n }) });
+  const { channel } = await serve(t, echo);
+  const answer = await channel.service(Echo).say({ text: "ada", raw: new Uint8Array([0, 255]), number: 2n ** 62n });
+  assert.equal(answer.$typeName, "nebula.test.v1.Message");
+  assert.deepEqual([answer.text, [...answer.raw], answer.number], ["ADA", [0, 255], 2n ** 62n + 1n]);
+  assert.equal((await channel.service(Echo).say()).text, "");
+  assert.deepEqual(await channel.call("nebula.test.v1.Echo.Say", { text: "ada", number: "7" }), { text: "ADA", number: "8" });
+  const bad = await failure(channel.call("nebula.test.v1.Echo.Say", { txt: "ada" }), Status.INVALID_ARGUMENT);
+  assert.match(bad.message, /^nebula.test.v1.Echo.Say: .*txt/);
+  await failure(channel.call("nebula.test.v1.Echo.Say", Buffer.from([0xff])), Status.INVALID_ARGUMENT);
+  const slip = await failure(channel.service(Echo).say({ txt: "ada" }), Status.INVALID_ARGUMENT);
+  assert.equal(slip.message, 'nebula.test.v1.Echo.Say has no field "txt" (fields: text, raw, number)');
+  assert.equal(slip.fate, "unsent");
+  assert.match((await failure(channel.service(Echo).say({ number: "x" }), Status.INVALID_ARGUMENT)).message, /number/);
+  await failure(channel.service(Echo).missing(), Status.UNIMPLEMENTED);
+  const error = await failure(channel.call("nebula.test.v1.Echo.Say", answer), Status.INVALID_ARGUMENT);
+  assert.match(error.message, /service's description/);
+});
+
+it("a method refuses a codec that is not its own", async (t) => {
+  const { channel } = await serve(t, new Service(Echo.typeName, { Say: (value) => value }));
+  const error = await failure(channel.service(Echo).say(), Status.UNIMPLEMENTED);
+  assert.equal(error.message, "nebula.test.v1.Echo.Say accepts application/grpc+json, not application/grpc+proto");
+});
+
+it("what cannot be served is refused, and says why", async (t) => {
+  const refuses = (services, options, message) => assert.rejects(nebula.serve(services, options), message);
+  assert.throws(() => new Service("a b", { greet() {} }), /"a b" is not a service's name/);
+  assert.throws(() => new Service("empty", {}), /no method to serve/);
+  assert.throws(() => new Service("bad", { greet: 7 }), /a handler is a function/);
+  assert.throws(() => new Service(Echo, { sya() {} }), /has no method sya \(methods: say, repeat, join, chat, missing\)/);
+  assert.throws(() => nebula.unary({ requst: 1 }, () => 0), /no option requst/);
+  await refuses([hello, hello], {}, /hello.greet: taken/);
+  await refuses(hello, { address: "ftp://x" }, { code: "NEBULA_E_ADDRESS" });
+  await refuses(hello, { address: "tls://127.0.0.1:0" }, { code: "NEBULA_E_TLS" });
+  await refuses(hello, { adress: "tcp://127.0.0.1:0" }, /no option adress/);
+  await refuses(hello, { maxMessage: -1 }, /maxMessage/);
+  const { server } = await serve(t, hello);
+  assert.throws(() => server.start(), /started once/);
+  const taken = await nebula.serve(hello, { address: server.urls[0] }).catch((error) => error);
+  assert.equal(taken.code, "NEBULA_E_ADDRESS");
+  assert(taken.message.includes(server.urls[0].slice("tcp://".length)), taken.message);
+});
+
+it("each kind of address", async (t) => {
+  const folder = fs.mkdtempSync("/tmp/neb-");
+  t.after(() => fs.rmSync(folder, { recursive: true }));
+  for (const address of ["tcp://127.0.0.1:0", `unix:${folder}/s`, "mem:node-test"]) {
+    const { channel } = await serve(t, hello, { address });
+    assert.equal(await channel.call("hello.greet"), "Hello world!");
+  }
+  assert.throws(() => nebula.connect("gopher://x"), (error) => error.code === "NEBULA_E_ADDRESS" && /gopher/.test(error.message));
+  assert.throws(() => nebula.connect("tcp://127.0.0.1:1", { keepAlive: 1 }), /no option keepAlive/);
+});
+
+it("a method's name is checked", async (t) => {
+  const { channel } = await serve(t, hello);
+  for (const name of ["nodot", ".x", "x.", "", 7]) await assert.rejects(channel.call(name), /is no method/);
+  await failure(channel.call("/nomethod"), Status.INVALID_ARGUMENT);
+  assert.throws(() => channel.service("no slash/"), /is not a service's name/);
+  await assert.rejects(channel.call("hello.greet", {}, { timout: 1 }), /no option timout/);
+});
+
+it("a service can be awaited, printed and listed without being called", async () => {
+  const client = await nebula.service("nobody");
+  assert.equal(typeof client.greet, "function");
+  assert.equal(client.greet, client.greet);
+  assert.equal(JSON.stringify(client), "{}");
+  assert(require("node:util").inspect(client));
+});
