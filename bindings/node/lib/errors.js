@@ -54,4 +54,4 @@ const refused = (message, cause) =>
 const malformed = (label, why) =>
   new RpcError(Status.INTERNAL, `${label}: malformed answer: ${why}`, { fate: "processed", fault: "callee" });
 
-module.exports = { Status, RpcError, failureOf, refused, malformed };
+module.exports = { FATES, FAULTS, Status, RpcError, failureOf, refused, malformed };

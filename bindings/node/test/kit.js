@@ -50,6 +50,20 @@ function deferred() {
   return result;
 }
 
+/** What one side puts, the other takes, in whatever order they come. */
+class Mailbox {
+  #values = [];
+  #takers = [];
+
+  put(value) {
+    this.#takers.length ? this.#takers.shift()(value) : this.#values.push(value);
+  }
+
+  take() {
+    return new Promise((resolve) => (this.#values.length ? resolve(this.#values.shift()) : this.#takers.push(resolve)));
+  }
+}
+
 /** The RpcError that a promise rejects with, of that code. */
 async function failure(promise, code) {
   try {
@@ -112,5 +126,5 @@ const program = (t, source) =>
 const python = (t, source) => new Program(t, PYTHON, ["-u", "-c", source]);
 
 module.exports = {
-  ROOT, Program, all, assert, collect, connect, deferred, eventually, failure, it, nebula, program, python, serve,
+  Mailbox, ROOT, Program, all, assert, collect, connect, deferred, eventually, failure, it, nebula, program, python, serve,
 };
