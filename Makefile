@@ -131,6 +131,7 @@ build/node/.packages: bindings/node/test/package-lock.json | setup
 	@cp bindings/node/test/package.json bindings/node/test/package-lock.json $(@D)
 	@cd $(@D) && npm ci --ignore-scripts --no-audit --no-fund --loglevel error >/dev/null
 	@ln -sfn ../../../bindings/node $(@D)/node_modules/nebula
+	@ln -sfn ../../bindings/node/test $(@D)/test
 	@touch $@
 
 # The same under the sanitizers, into a folder for PYTHONPATH; tests/run.py says how it is run.

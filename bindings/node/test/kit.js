@@ -21,14 +21,14 @@ if (isMainThread) {
 const nebula = require("..");
 
 // Nothing here takes that long; a test that waits for it has failed.
-const PATIENCE = 60_000;
+const PATIENCE = 120_000;
 
 const ROOT = path.join(__dirname, "..", "..", "..");
 // One that has the package, if not that of make python.
 const PYTHON = process.env.NEBULA_PYTHON ?? path.join(ROOT, "build/venv/bin/python");
 
 /** A test that cannot hang. */
-const it = (name, body) => test(name, { timeout: PATIENCE }, body);
+const it = (name, body, timeout = PATIENCE) => test(name, { timeout }, body);
 
 /** A server that ends with the test, and a channel to it over TCP. */
 async function serve(t, services, options = {}) {
