@@ -1,6 +1,7 @@
 // peers.test.js - stock gRPC (@grpc/grpc-js) as caller and as callee, and Python by name.
 "use strict";
 
+const fs = require("node:fs");
 const path = require("node:path");
 const grpc = require("@grpc/grpc-js");
 const loader = require("@grpc/proto-loader");
@@ -282,23 +283,27 @@ print("all is well")
   assert.deepEqual(await child.end(), [0, ""]);
 });
 
-// ---- examples/1_hello/node as a reader runs it ------------------------------------------------------------------------
+// ---- the examples, as a reader runs them ----------------------------------------------------------------------------
+
+function example(t, name) {
+  const file = path.join(ROOT, "examples", name);
+  assert(fs.readFileSync(file, "utf8").split("\n").length <= 26, `${name} has more than 25 lines`);
+  return new Program(t, process.execPath, [file]);
+}
 
 it("the examples", async (t) => {
-  const { readFileSync } = require("node:fs");
-  const start = (name) => {
-    const file = path.join(ROOT, "examples/1_hello/node", `${name}.js`);
-    assert(readFileSync(file, "utf8").split("\n").length <= 26, `${name} has more than 25 lines`);
-    return new Program(t, process.execPath, [file]);
-  };
-  const services = ["hello", "clock"].map(start);
-  assert.match(await services[0].line(), /^hello {2}\(node\) {2}ready {3}tcp:/);
-  assert.match(await services[1].line(), /^demo.v1.Clock {2}\(node\) {2}ready {3}tcp:/);
-  const call = start("call");
+  const services = [
+    ["1_hello/node/hello.js", "hello"], ["1_hello/node/clock.js", "demo.v1.Clock"], ["2_stream/node/room.js", "room"],
+  ].map(([file, name]) => [example(t, file), name]);
+  for (const [service, name] of services) assert((await service.line()).startsWith(`${name}  (node)  ready   tcp:`));
+  const call = example(t, "1_hello/node/call.js");
   assert.equal(await call.line(), "Hello Ada!");
   assert.match(await call.line(), /^20\d\d-\d\d-\d\dT[\d:.]+Z$/);
   assert.deepEqual(await call.end(), [0, ""]);
-  for (const service of services) {
+  const guest = example(t, "2_stream/node/guest.js");
+  for (const line of ["3", "2", "1", "Hello? Tell me more.", "I am Ada? Tell me more."]) assert.equal(await guest.line(), line);
+  assert.deepEqual(await guest.end(), [0, ""]);
+  for (const [service] of services) {
     service.child.kill("SIGTERM");
     assert.deepEqual(await service.end(), [0, ""]);
   }
