@@ -7,7 +7,7 @@ const { BYTES_CODEC, JSON_CODEC, compressionOf, protoCodec } = require("./codec"
 const engine = require("./engine");
 const { Status, RpcError, refused } = require("./errors");
 const { Metadata } = require("./metadata");
-const { checkOptions, checkService, numbersOf, pathOf } = require("./names");
+const { checkOptions, checkService, numbersOf, pathOf, tlsOf } = require("./names");
 const { Stream, StreamCall } = require("./stream");
 
 const NUMBERS = ["maxMessage", "keepalive", "keepaliveTimeout", "keepaliveAlways", "maxIdle"];
@@ -21,7 +21,7 @@ class Channel {
     engine.open();
     this.target = target;
     const given = { ...numbersOf(options, NUMBERS), compression: compressionOf(options.compression) };
-    this.#handle = abi.channelNew(String(target), given, options.tls);
+    this.#handle = abi.channelNew(String(target), given, tlsOf(options.tls));
   }
 
   /** Drops the connections; calls that run end with CANCELLED. Harmless when repeated. */

@@ -105,7 +105,7 @@ class Context {
 }
 
 /** Runs a function whose calls inherit nothing from the call that is being handled: for what is to outlive it. */
-const detached = (work) => current.exit(work);
+const detached = (work) => current.run(undefined, work);
 
 /** The call that is being handled; undefined outside of handlers. */
 const currentCall = () => current.getStore();

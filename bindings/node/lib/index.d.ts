@@ -75,9 +75,6 @@ export interface CallOptions {
   onTrailers?: (trailers: Metadata) => void;
 }
 
-/** Messages to be sent. Of a method that is known to take a stream any iterable will do. */
-export type Messages<T> = AsyncIterable<T> | Iterator<T>;
-
 /**
  * A stream, for its caller: iterate over the answers, or send and receive. Leaving the loop ends the call, and so does
  * the garbage collector when nobody refers to the stream any more.

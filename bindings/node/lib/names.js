@@ -42,4 +42,15 @@ function checkOptions(options, known) {
   }
 }
 
-module.exports = { about, checkOptions, checkService, labelOf, numbersOf, pathOf };
+/** Files of a TLS object, as the addon reads them. Throws TypeError for what is none. */
+function tlsOf(tls) {
+  if (tls === undefined) return undefined;
+  if (typeof tls !== "object" || tls === null) throw new TypeError("tls is an object of files");
+  checkOptions(tls, ["certificate", "key", "authorities", "serverName"]);
+  for (const [name, value] of Object.entries(tls)) {
+    if (value !== undefined && typeof value !== "string") throw new TypeError(`${name} of tls is a string`);
+  }
+  return tls;
+}
+
+module.exports = { about, checkOptions, checkService, labelOf, numbersOf, pathOf, tlsOf };

@@ -8,7 +8,8 @@ const { descriptorSet } = require("./describe");
 const engine = require("./engine");
 const { Status, RpcError } = require("./errors");
 const { Flow } = require("./flow");
-const { checkOptions, numbersOf } = require("./names");
+const { checkOptions, numbersOf, tlsOf } = require("./names");
+const { BadReply, Service, isPromise } = require("./service");
 
 // A message of an error travels in the trailers, which have little room.
 const ERROR_BYTES = 2000;
@@ -26,20 +27,24 @@ class Server {
   #handle;
   #tags = [];
   #running = new Map(); // Context by call
-  #stopped; // resolves a drain that is cut short
+  #drained; // a promise, of a server that drains
+  #stop; // ends that
 
   constructor(services, options = {}) {
     checkOptions(options, OPTIONS);
     this.services = listOf(services);
+    if (!this.services.every((service) => service instanceof Service)) throw new TypeError("what is served is new Service(...)");
     this.#options = options;
   }
 
   /** Listens and announces: whoever looks on this host finds it then. Throws what the engine refuses. */
   start() {
     if (this.#tags.length) throw new Error("a server is started once");
-    const { address, announce, compression, tls } = this.#options;
+    const { address, announce } = this.#options;
+    const numbers = { ...numbersOf(this.#options, NUMBERS), compression: compressionOf(this.#options.compression) };
+    const tls = tlsOf(this.#options.tls);
     engine.open();
-    this.#handle = abi.serverNew({ ...numbersOf(this.#options, NUMBERS), compression: compressionOf(compression) });
+    this.#handle = abi.serverNew(numbers);
     engine.hold();
     try {
       for (const service of this.services) for (const method of service.methods) this.#add(method);
@@ -47,7 +52,7 @@ class Server {
       if (set) abi.serverDescribe(this.#handle, set);
       for (const each of address === undefined ? [undefined] : listOf(address)) {
         const names = announce === undefined ? undefined : listOf(announce).join(",");
-        abi.serverListen(this.#handle, each, names, each?.startsWith("tls:") ? tls : undefined);
+        abi.serverListen(this.#handle, each && String(each), names, /^tls:/.test(each) ? tls : undefined);
       }
       abi.serverStart(this.#handle);
     } catch (error) {
@@ -75,7 +80,7 @@ class Server {
   /** What grpc.health.v1 says of a service; "" is the server as a whole. */
   setHealth(isServing, service = "") {
     this.#check();
-    abi.serverHealth(this.#handle, service, isServing ? 1 : 2);
+    abi.serverHealth(this.#handle, String(service), isServing ? 1 : 2);
   }
 
   #check() {
@@ -83,15 +88,18 @@ class Server {
   }
 
   /** Withdraws, sends clients elsewhere, and waits for running calls; those that last longer are ended. Milliseconds. */
-  async drain(timeout = this.#options.drainTimeout ?? 10_000) {
+  async drain(drainTimeout = this.#options.drainTimeout ?? 10_000) {
     this.#check();
-    const tag = engine.newTag();
-    await new Promise((resolve) => {
-      this.#stopped = resolve;
-      engine.know(tag, { receive: resolve });
-      abi.serverDrain(this.#handle, timeout, tag);
-    });
-    engine.forget(tag);
+    const { drainTimeout: timeout } = numbersOf({ drainTimeout }, ["drainTimeout"]);
+    await (this.#drained ??= new Promise((resolve) => {
+      const tag = engine.newTag();
+      this.#stop = () => {
+        engine.forget(tag);
+        resolve();
+      };
+      engine.know(tag, { receive: this.#stop });
+      abi.serverDrain(this.#handle, Math.min(timeout, 0x7fffffff), tag);
+    }));
   }
 
   /** Stops at once: calls that run are cut off. Harmless when repeated. */
@@ -101,13 +109,8 @@ class Server {
     this.#handle = undefined;
     for (const tag of this.#tags) engine.forget(tag);
     for (const call of this.#running.keys()) this.#died(call, Status.CANCELLED);
-    this.#stopped?.();
+    this.#stop?.();
     engine.release();
-  }
-
-  async [Symbol.asyncDispose ?? Symbol.for("Symbol.asyncDispose")]() {
-    if (this.#handle) await this.drain();
-    this.close();
   }
 
   // ---- calls ------------------------------------------------------------------------------------------------------
@@ -138,14 +141,14 @@ class Server {
   async #handleCall(method, context, codec, data) {
     try {
       const request = method.takesStream ? requests(method, context, codec) : method.read(codec, data);
-      const result = method.handler(request instanceof Promise ? await request : request, context);
+      const result = method.handler(isPromise(request) ? await request : request, context);
       if (method.givesStream) {
         for await (const value of result) {
           if (!(await context.flow_.send(method.write(codec, value), context.compress ? abi.COMPRESS : 0))) return;
         }
         answer(context);
       } else {
-        answer(context, method.write(codec, result instanceof Promise ? await result : result));
+        answer(context, method.write(codec, isPromise(result) ? await result : result));
       }
     } catch (error) {
       this.#fail(context, method, error);
@@ -158,10 +161,9 @@ class Server {
   #fail(context, method, error) {
     if (context.cancelled) return; // nobody is there to hear of it
     const isCoded = error instanceof RpcError;
-    if (!isCoded || error.cause) this.#log(error, context);
-    const message = isCoded ? error.message : String(error);
-    abi.callFinish(
-      context.flow_.call, isCoded ? error.code : Status.UNKNOWN, sendable(message), trailersOf(error, context));
+    const [code, message] = isCoded ? [error.code, error.message] : [Status.UNKNOWN, textOf(error)];
+    abi.callFinish(context.flow_.call, code, sendable(message), trailersOf(error, context));
+    if (!isCoded || error instanceof BadReply) this.#log(error, context);
   }
 
   /** Of an error that is no answer, but a mistake. */
@@ -206,6 +208,15 @@ function trailersOf(error, context) {
   }
 }
 
+/** Of whatever a handler throws: not all that can be thrown can be told. */
+function textOf(error) {
+  try {
+    return String(error);
+  } catch {
+    return typeof error;
+  }
+}
+
 /** UTF-8 without NUL, and not too long. */
 function sendable(message) {
   const bytes = Buffer.from(message.replaceAll("\0", " "));
@@ -215,7 +226,7 @@ function sendable(message) {
   return bytes.toString("utf8", 0, end);
 }
 
-/** A server that runs. It drains at the end of an `await using` block. */
+/** A server that runs. */
 async function serve(services, options) {
   const server = new Server(services, options);
   server.start();

@@ -22,6 +22,9 @@ const serverStream = (...given) => new Marked(abi.SERVER_STREAM, ...given);
 const clientStream = (...given) => new Marked(abi.CLIENT_STREAM, ...given);
 const bidi = (...given) => new Marked(abi.BIDI, ...given);
 
+/** What a handler gave has no form, which is no answer of its but a mistake. */
+class BadReply extends RpcError {}
+
 /** One method that is served. */
 class Method {
   constructor(path, shape, handler, codecs, schema) {
@@ -53,7 +56,7 @@ class Method {
       const value = decode(codec.request, data);
       if (!this.schema) return value;
       const checked = this.schema.validate(value);
-      return checked instanceof Promise ? checked.then((result) => this.#accepted(result)) : this.#accepted(checked);
+      return isPromise(checked) ? checked.then((result) => this.#accepted(result)) : this.#accepted(checked);
     } catch (error) {
       if (error instanceof Malformed) throw this.#badRequest(error.message);
       throw error;
@@ -75,10 +78,12 @@ class Method {
     try {
       return encode(codec.reply, value);
     } catch (error) {
-      throw new RpcError(Status.INTERNAL, `${this.label}: the result cannot be encoded: ${error.message}`, { cause: error });
+      throw new BadReply(Status.INTERNAL, `${this.label}: the result cannot be encoded: ${error.message}`, { cause: error });
     }
   }
 }
+
+const isPromise = (value) => typeof value?.then === "function";
 
 /** The name of an unusual codec, which travels as a field of the metadata. */
 function unusual(block) {
@@ -118,15 +123,17 @@ const SHAPES = {
 /** Methods of the description that have no handler are answered with UNIMPLEMENTED. */
 function described(description, handlers) {
   if (description?.kind !== "service") throw new TypeError("a service is named, or described as protobuf-es does");
-  const known = new Map(description.methods.map((method) => [method.localName, method]));
-  return Object.entries(handlers).map(([name, handler]) => {
-    const method = known.get(name);
-    if (!method) {
-      throw new TypeError(`${description.typeName} has no method ${name} (methods: ${[...known.keys()].join(", ")})`);
+  const known = description.methods.map((method) => method.localName);
+  for (const name of Object.keys(handlers)) {
+    if (!known.includes(name)) {
+      throw new TypeError(`${description.typeName} has no method ${name} (methods: ${known.join(", ")})`);
     }
+  }
+  return description.methods.filter((method) => handlers[method.localName]).map((method) => {
+    const handler = handlers[method.localName];
     const codecs = { own: protoCodec(method), json: protoJsonCodec(method) };
     return new Method(`/${description.typeName}/${method.name}`, SHAPES[method.methodKind], handler.bind(handlers), codecs);
   });
 }
 
-module.exports = { Service, bidi, clientStream, serverStream, unary };
+module.exports = { BadReply, Service, isPromise, bidi, clientStream, serverStream, unary };

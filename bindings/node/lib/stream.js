@@ -33,7 +33,7 @@ class StreamCall extends Call {
     if (event.status === 0 && event.data) this.flow.inbox.push(event.data);
     this.flow.end();
     dropped.unregister(this);
-    Promise.resolve(this.#source?.return?.()).catch(() => {}); // it is of no interest any more
+    Promise.resolve().then(() => this.#source?.return?.()).catch(() => {}); // it is of no interest any more
   }
 
   /** Sends what an iterator brings. What that throws is what the call fails with. */

@@ -15,7 +15,8 @@ const { isMainThread } = require("node:worker_threads");
 if (isMainThread) {
   const registry = fs.mkdtempSync("/tmp/neb-");
   process.env.NEBULA_REGISTRY = `host:?dir=${registry}`;
-  process.on("exit", () => fs.rmSync(registry, { recursive: true, force: true }));
+  // The engine, which lives as long as the process, may be about to write something into it.
+  process.on("exit", () => fs.rmSync(registry, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 }));
 }
 
 const nebula = require("..");
@@ -100,10 +101,15 @@ class Program {
   constructor(t, command, args) {
     // Not where the sources are.
     this.child = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"], cwd: "/tmp" });
-    this.ended = new Promise((resolve) => this.child.on("close", (code, signal) => resolve(signal ?? code)));
+    this.ended = new Promise((resolve) => {
+      this.child.on("close", (code, signal) => resolve(signal ?? code)).on("error", resolve);
+    });
     this.child.stderr.on("data", (data) => (this.#said += data));
     this.#lines = readline.createInterface({ input: this.child.stdout })[Symbol.asyncIterator]();
-    t.after(() => this.child.kill("SIGKILL"));
+    t.after(() => {
+      this.child.kill("SIGKILL");
+      return this.ended; // it writes into the registry's folder no more
+    });
   }
 
   /** The next line that it prints. */

@@ -178,6 +178,32 @@ it("protobuf travels as such, as plain objects, and as JSON", async (t) => {
   assert.match(error.message, /service's description/);
 });
 
+it("an answer that cannot be read is told", async (t) => {
+  const broken = { request: undefined, bytes: true };
+  const { channel } = await serve(t, new Service("broken", {
+    one: nebula.unary(broken, () => Buffer.from("{")),
+    many: nebula.serverStream(broken, () => [Buffer.from("1"), Buffer.from("{")]),
+  }));
+  const error = await failure(channel.call("broken.one"), Status.INTERNAL);
+  assert.match(error.message, /^broken.one: malformed answer: malformed JSON: /);
+  assert.deepEqual([error.fate, error.fault], ["processed", "callee"]);
+  const stream = channel.stream("broken.many");
+  assert.equal(await stream.receive(), 1);
+  await failure(stream.receive(), Status.INTERNAL);
+});
+
+it("handlers may be methods of a class", async (t) => {
+  class Counter {
+    #count = 0n;
+
+    say({ number }) {
+      return { number: (this.#count += number) };
+    }
+  }
+  const { channel } = await serve(t, new Service(Echo, new Counter()));
+  for (const sum of [5n, 10n]) assert.equal((await channel.service(Echo).say({ number: 5n })).number, sum);
+});
+
 it("a method refuses a codec that is not its own", async (t) => {
   const { channel } = await serve(t, new Service(Echo.typeName, { Say: (value) => value }));
   const error = await failure(channel.service(Echo).say(), Status.UNIMPLEMENTED);
@@ -196,6 +222,10 @@ it("what cannot be served is refused, and says why", async (t) => {
   await refuses(hello, { address: "tls://127.0.0.1:0" }, { code: "NEBULA_E_TLS" });
   await refuses(hello, { adress: "tcp://127.0.0.1:0" }, /no option adress/);
   await refuses(hello, { maxMessage: -1 }, /maxMessage/);
+  await refuses({ hello }, {}, /new Service/);
+  await refuses(hello, { address: "tls://127.0.0.1:0", tls: { cert: "x" } }, /no option cert/);
+  await refuses(hello, { address: "tls://127.0.0.1:0", tls: "cert.pem" }, /tls is an object/);
+  await refuses(hello, { address: "tls://127.0.0.1:0", tls: { certificate: 7 } }, /certificate of tls is a string/);
   const { server } = await serve(t, hello);
   assert.throws(() => server.start(), /started once/);
   const taken = await nebula.serve(hello, { address: server.urls[0] }).catch((error) => error);
