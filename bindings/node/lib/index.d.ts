@@ -180,7 +180,7 @@ export interface Channel {
 /**
  * A channel to nebula://name (one service), to nebula: (each call names its service), or to an address:
  * tcp://host:port, tls://host:port, unix:/path, mem:name. It connects when a call needs it. Throws an Error whose code
- * says what the engine refuses: "NEBULA_E_ADDRESS", "NEBULA_E_TLS", or the system's, "ENOENT".
+ * says what the engine refuses: "NEBULA_E_ADDRESS", "NEBULA_E_TLS", ...
  */
 export function connect(target?: string, options?: ChannelOptions): Channel;
 

@@ -265,10 +265,10 @@ struct Arguments {
     return value;
   }
 
-  // Throws what the engine refuses. The error's code is the system's, EADDRINUSE, or else the engine's.
+  // Throws what the engine refuses. The error's code is the name of the engine's, "NEBULA_E_ADDRESS".
   napi_value refuse(const nebula_error &error) const {
     const char *text = nebula_strerror(error.code);
-    std::string code = error.system ? uv_err_name(-error.system) : std::string(text, strcspn(text, ":"));
+    std::string code(text, strcspn(text, ":"));
     napi_throw_error(env, code.c_str(), error.message[0] ? error.message : text);
     return nullptr;
   }

@@ -15,8 +15,14 @@ const { isMainThread } = require("node:worker_threads");
 if (isMainThread) {
   const registry = fs.mkdtempSync("/tmp/neb-");
   process.env.NEBULA_REGISTRY = `host:?dir=${registry}`;
-  // The engine, which lives as long as the process, may be about to write something into it.
-  process.on("exit", () => fs.rmSync(registry, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 }));
+  process.on("exit", () => {
+    // The engine lives as long as the process, and what is announced is placed again when somebody removes it.
+    for (let tries = 0; tries < 10 && fs.existsSync(registry); tries++) {
+      try {
+        fs.rmSync(registry, { recursive: true });
+      } catch {} // it came back meanwhile
+    }
+  });
 }
 
 const nebula = require("..");

@@ -37,8 +37,11 @@ it("the engine calls its own libraries, and the addon Node's libuv", (t) => {
     const line = new RegExp(`binding file \\S*/${from}\\S* \\[0\\] to (\\S+) \\[0\\]: normal symbol .(${symbol})'`, "g");
     return new Set([...bindings.matchAll(line)].map((match) => path.basename(match[1])));
   };
-  const node = path.basename(process.execPath);
-  assert.deepEqual([...bound("addon.node", "uv_\\w+")], [node]);
+  // Debian's Node has no libuv inside: there the one of the system is Node's, and the engine's too.
+  const shown = execFileSync("nm", ["-D", "--defined-only", process.execPath], { encoding: "utf8", maxBuffer: 1 << 30 });
+  const isInside = shown.includes(" uv_poll_start");
+  const nodes = isInside ? path.basename(process.execPath) : "libuv.so.1";
+  assert.deepEqual([...bound("addon.node", "uv_\\w+")], [nodes]);
   assert.deepEqual([...bound("addon.node", "nebula_\\w+")], ["libnebula.so.1"]);
   assert.deepEqual([...bound("libnebula.so", "uv_\\w+")], ["libuv.so.1"]);
   assert.deepEqual([...bound("libnebula.so", "nghttp2_\\w+")], ["libnghttp2.so.14"]);
