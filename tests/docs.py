@@ -23,7 +23,7 @@ problems = []
 def files():
     for path in ROOT.rglob("*"):
         name = str(path.relative_to(ROOT))
-        if path.is_file() and not re.match(r"(build|\.git)/", name) and "__pycache__" not in name:
+        if path.is_file() and not re.match(r"(build|\.git)/", name) and not {"__pycache__", "node_modules"} & set(path.parts):
             yield name
 
 

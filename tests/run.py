@@ -5,9 +5,9 @@
 # parts: layers docs unit capi cpp tsan sim attack memory counts fuzz exports python go node interop
 #
 # One line per program: name, outcome, time; the full output of what failed, and what begins with "note: " of what did
-# not. Criterion programs, go test, node:test and pytest count each of their tests, everything else counts as one. A build that fails, a
-# program that crashes, hangs or runs no test at all, and a test folder without a program are failures too; with CI set,
-# so is a test that was skipped. The last line is "N passed, N failed".
+# not. Criterion programs, go test, node:test and pytest count each of their tests, everything else counts as one. A build
+# that fails, a program that crashes, hangs or runs no test at all, and a test folder without a program are failures too;
+# with CI set, so is a test that was skipped. The last line is "N passed, N failed".
 import os
 import pathlib
 import re
@@ -63,7 +63,7 @@ def execute(command, env=None):
 
 
 def tally(output):
-    """Passed and failed tests by the words of Criterion, the matrix of interop, go test, node:test or pytest; None if they are of none."""
+    """Passed and failed tests by the words of Criterion, interop's matrix, go test, node:test or pytest; None: of none."""
     found = re.findall(r"Synthesis: Tested: (\d+) \| Passing: (\d+) \| Failing: (\d+) \| Crashing: (\d+)", output)
     if found:
         tested, passing, _, _ = map(int, found[-1])

@@ -32,7 +32,9 @@ class Channel {
 
   /** The engine's number of a method. */
   number(path, shape) {
-    if (!this.#handle) throw new RpcError(Status.CANCELLED, "the channel is closed", { fate: "unsent", fault: "caller" });
+    if (!this.#handle) {
+      throw new RpcError(Status.CANCELLED, "the channel is closed", { fate: "unsent", fault: "caller" });
+    }
     const key = shape + path;
     let number = this.#numbers.get(key);
     if (number === undefined) {

@@ -1,4 +1,4 @@
-// codec.js - messages as bytes: JSON for plain values, protobuf where the service is one of protobuf's, bytes as they are.
+// codec.js - messages as bytes: JSON for plain values, protobuf for services of protobuf, bytes as they are.
 //
 // A form writes and reads messages of one kind; what it writes is a string or a Uint8Array. A codec is the forms of
 // requests and answers, and the engine's flag for them. protobuf is not loaded before a service of it is used.
@@ -59,7 +59,7 @@ const bytes = {
 /** protobuf-es, when it is needed. */
 const protobuf = () => require("@bufbuild/protobuf");
 
-/** A message of a plain object. What protobuf-es does not know it ignores, and a slip of the pen must not go unnoticed. */
+/** A message of a plain object. protobuf-es ignores what it does not know; a slip must not go unnoticed. */
 function messageOf(schema, value) {
   checkFields(schema, value);
   return protobuf().create(schema, value);
@@ -70,7 +70,8 @@ function checkFields(schema, value) {
   for (const [name, given] of Object.entries(value)) {
     const field = schema.members.find((member) => member.localName === name);
     if (!field) {
-      throw new TypeError(`has no field "${name}" (fields: ${schema.members.map((member) => member.localName).join(", ")})`);
+      const fields = schema.members.map((member) => member.localName).join(", ");
+      throw new TypeError(`has no field "${name}" (fields: ${fields})`);
     }
     // Google's own types have forms of their own: a Struct is any object.
     if (!field.message || field.message.typeName.startsWith("google.protobuf.") || !given) continue;
@@ -100,8 +101,8 @@ const JSON_CODEC = { flag: abi.JSON, request: json, reply: json };
 const BYTES_CODEC = { flag: 0, request: bytes, reply: bytes };
 
 /** Of a method as protobuf-es describes it. */
-const protoCodec = (method) => ({ flag: abi.PROTO, request: binaryOf(method.input), reply: binaryOf(method.output) });
-const protoJsonCodec = (method) => ({ flag: abi.JSON, request: mappedOf(method.input), reply: mappedOf(method.output) });
+const protoCodec = ({ input, output }) => ({ flag: abi.PROTO, request: binaryOf(input), reply: binaryOf(output) });
+const protoJsonCodec = ({ input, output }) => ({ flag: abi.JSON, request: mappedOf(input), reply: mappedOf(output) });
 
 const COMPRESSIONS = { gzip: abi.GZIP, zstd: abi.ZSTD };
 

@@ -22,7 +22,9 @@ const FAULTS = ["none", "caller", "network", "callee", "overload"];
 class RpcError extends Error {
   constructor(code, message = "", options = {}) {
     super(message, "cause" in options ? { cause: options.cause } : undefined);
-    if (!Number.isInteger(code) || code < 1 || code > 16) throw new TypeError(`an error has a code of 1 to 16, not ${code}`);
+    if (!Number.isInteger(code) || code < 1 || code > 16) {
+      throw new TypeError(`an error has a code of 1 to 16, not ${code}`);
+    }
     this.code = code;
     this.trailers = Metadata.of(options.trailers);
     this.fate = options.fate;

@@ -32,7 +32,9 @@ export class RpcError extends Error {
 
 /** Text, or bytes where the name ends in -bin. */
 export type MetadataValue = string | Uint8Array;
-export type MetadataInit = Iterable<readonly [string, MetadataValue]> | Record<string, MetadataValue | readonly MetadataValue[]>;
+export type MetadataInit =
+  | Iterable<readonly [string, MetadataValue]>
+  | Record<string, MetadataValue | readonly MetadataValue[]>;
 
 /**
  * Pairs of name and value, in order; a name may come more than once. Names are of [0-9a-z_.-] and do not begin with
@@ -231,10 +233,10 @@ export interface MethodOptions<T> {
 type Many<T> = AsyncIterable<T> | Iterable<T>;
 type Awaitable<T> = T | Promise<T>;
 
-type UnaryHandler<In, Out> = (request: In, context: Context) => Awaitable<Out>;
-type ServerStreamHandler<In, Out> = (request: In, context: Context) => Many<Out>;
-type ClientStreamHandler<In, Out> = (requests: AsyncIterable<In>, context: Context) => Awaitable<Out>;
-type BidiHandler<In, Out> = (requests: AsyncIterable<In>, context: Context) => Many<Out>;
+type Unary<In, Out> = (request: In, context: Context) => Awaitable<Out>;
+type ServerStream<In, Out> = (request: In, context: Context) => Many<Out>;
+type ClientStream<In, Out> = (requests: AsyncIterable<In>, context: Context) => Awaitable<Out>;
+type Bidi<In, Out> = (requests: AsyncIterable<In>, context: Context) => Many<Out>;
 
 /** A handler with its shape. */
 export interface Handler {
@@ -242,26 +244,26 @@ export interface Handler {
 }
 
 /** One request, one answer: what a function is anyway. */
-export function unary<In = any, Out = any>(handler: UnaryHandler<In, Out>): Handler;
-export function unary<In = any, Out = any>(options: MethodOptions<In>, handler: UnaryHandler<In, Out>): Handler;
+export function unary<In = any, Out = any>(handler: Unary<In, Out>): Handler;
+export function unary<In = any, Out = any>(options: MethodOptions<In>, handler: Unary<In, Out>): Handler;
 /** One request, many answers: what a generator is anyway. */
-export function serverStream<In = any, Out = any>(handler: ServerStreamHandler<In, Out>): Handler;
-export function serverStream<In = any, Out = any>(options: MethodOptions<In>, handler: ServerStreamHandler<In, Out>): Handler;
+export function serverStream<In = any, Out = any>(handler: ServerStream<In, Out>): Handler;
+export function serverStream<In = any, Out = any>(options: MethodOptions<In>, handler: ServerStream<In, Out>): Handler;
 /** Many requests, one answer. */
-export function clientStream<In = any, Out = any>(handler: ClientStreamHandler<In, Out>): Handler;
-export function clientStream<In = any, Out = any>(options: MethodOptions<In>, handler: ClientStreamHandler<In, Out>): Handler;
+export function clientStream<In = any, Out = any>(handler: ClientStream<In, Out>): Handler;
+export function clientStream<In = any, Out = any>(options: MethodOptions<In>, handler: ClientStream<In, Out>): Handler;
 /** Many of both. */
-export function bidi<In = any, Out = any>(handler: BidiHandler<In, Out>): Handler;
-export function bidi<In = any, Out = any>(options: MethodOptions<In>, handler: BidiHandler<In, Out>): Handler;
+export function bidi<In = any, Out = any>(handler: Bidi<In, Out>): Handler;
+export function bidi<In = any, Out = any>(options: MethodOptions<In>, handler: Bidi<In, Out>): Handler;
 
 /** By name: functions, generators, and what unary, serverStream, clientStream and bidi have made of others. */
 export type NamedHandlers = Record<string, Handler | ((request: any, context: Context) => unknown)>;
 
 type ProtoHandler<M extends DescMethod> = {
-  unary: UnaryHandler<MessageShape<M["input"]>, MessageInitShape<M["output"]>>;
-  server_streaming: ServerStreamHandler<MessageShape<M["input"]>, MessageInitShape<M["output"]>>;
-  client_streaming: ClientStreamHandler<MessageShape<M["input"]>, MessageInitShape<M["output"]>>;
-  bidi_streaming: BidiHandler<MessageShape<M["input"]>, MessageInitShape<M["output"]>>;
+  unary: Unary<MessageShape<M["input"]>, MessageInitShape<M["output"]>>;
+  server_streaming: ServerStream<MessageShape<M["input"]>, MessageInitShape<M["output"]>>;
+  client_streaming: ClientStream<MessageShape<M["input"]>, MessageInitShape<M["output"]>>;
+  bidi_streaming: Bidi<MessageShape<M["input"]>, MessageInitShape<M["output"]>>;
 }[M["methodKind"]];
 
 /** Methods without a handler are answered with UNIMPLEMENTED. */
@@ -336,7 +338,7 @@ export function serve(services: Service | Service[], options?: ServerOptions): P
  */
 export function run(services: Service | Service[], options?: ServerOptions): Promise<void>;
 
-/** The call that is being handled; undefined outside of handlers. Calls made for it inherit its deadline and its end. */
+/** The call that is being handled; undefined outside of handlers. Calls made for it end with it or by its deadline. */
 export function currentCall(): Context | undefined;
 
 /** Runs a function whose calls inherit nothing from the call that is being handled: for what is to outlive it. */

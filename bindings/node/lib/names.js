@@ -5,7 +5,8 @@ const SERVICE = /^(?!\.)[A-Za-z0-9_.-]{1,200}$/; // what the engine's registries
 
 function checkService(name) {
   if (typeof name === "string" && SERVICE.test(name)) return name;
-  throw new TypeError(`${JSON.stringify(name)} is not a service's name: 1 to 200 of [A-Za-z0-9_.-], not beginning with a dot`);
+  const given = JSON.stringify(name);
+  throw new TypeError(`${given} is not a service's name: 1 to 200 of [A-Za-z0-9_.-], not beginning with a dot`);
 }
 
 /** "/shop.v1.Cart/Add", for that or for "shop.v1.Cart.Add". */
@@ -24,12 +25,14 @@ const labelOf = (path) => path.slice(1).replace("/", ".");
 /** What is wrong with a message of a method, as a sentence. */
 const about = (label, why) => (why.startsWith("has no field") ? `${label} ${why}` : `${label}: ${why}`);
 
-/** Options of which the engine has numbers; of undefined it takes its default. Throws TypeError naming the one at fault. */
+/** Options that are numbers of the engine's; undefined is its default. Throws TypeError naming the one at fault. */
 function numbersOf(options, names) {
   const numbers = {};
   for (const name of names) {
     const value = Number(options[name] ?? 0);
-    if (!(value >= 0 && value <= 0xffffffff)) throw new TypeError(`${name} is a number from 0 to 2^32 - 1, not ${options[name]}`);
+    if (!(value >= 0 && value <= 0xffffffff)) {
+      throw new TypeError(`${name} is a number from 0 to 2^32 - 1, not ${options[name]}`);
+    }
     numbers[name] = Math.ceil(value);
   }
   return numbers;

@@ -33,7 +33,9 @@ class Server {
   constructor(services, options = {}) {
     checkOptions(options, OPTIONS);
     this.services = listOf(services);
-    if (!this.services.every((service) => service instanceof Service)) throw new TypeError("what is served is new Service(...)");
+    if (!this.services.every((service) => service instanceof Service)) {
+      throw new TypeError("what is served is new Service(...)");
+    }
     this.#options = options;
   }
 
@@ -87,7 +89,7 @@ class Server {
     if (!this.#handle) throw new Error("the server does not run");
   }
 
-  /** Withdraws, sends clients elsewhere, and waits for running calls; those that last longer are ended. Milliseconds. */
+  /** Withdraws, sends clients elsewhere, and waits so many milliseconds for running calls, which are ended then. */
   async drain(drainTimeout = this.#options.drainTimeout ?? 10_000) {
     this.#check();
     const { drainTimeout: timeout } = numbersOf({ drainTimeout }, ["drainTimeout"]);

@@ -38,7 +38,7 @@ class Method {
     this.givesStream = shape === abi.SERVER_STREAM || shape === abi.BIDI;
   }
 
-  /** The codec of a call. Throws if that is not one of the method's. The method's own is that of `application/grpc` alone. */
+  /** The codec of a call. Throws if it is none of the method's. Its own is that of `application/grpc` alone. */
   codecOf(event) {
     const { own, json } = this.codecs;
     if (own === BYTES_CODEC) return own;
@@ -78,7 +78,8 @@ class Method {
     try {
       return encode(codec.reply, value);
     } catch (error) {
-      throw new BadReply(Status.INTERNAL, `${this.label}: the result cannot be encoded: ${error.message}`, { cause: error });
+      const message = `${this.label}: the result cannot be encoded: ${error.message}`;
+      throw new BadReply(Status.INTERNAL, message, { cause: error });
     }
   }
 }
@@ -106,7 +107,8 @@ function named(service, handlers) {
   return Object.entries(handlers).map(([name, given]) => {
     const { shape, handler, options } = given instanceof Marked ? given : new Marked(shapeOf(given), given);
     const codec = options.bytes ? BYTES_CODEC : JSON_CODEC;
-    return new Method(`/${service}/${name}`, shape, handler.bind(handlers), { own: codec, json: codec }, options.request);
+    const codecs = { own: codec, json: codec };
+    return new Method(`/${service}/${name}`, shape, handler.bind(handlers), codecs, options.request);
   });
 }
 
@@ -130,9 +132,10 @@ function described(description, handlers) {
     }
   }
   return description.methods.filter((method) => handlers[method.localName]).map((method) => {
-    const handler = handlers[method.localName];
+    const path = `/${description.typeName}/${method.name}`;
+    const handler = handlers[method.localName].bind(handlers);
     const codecs = { own: protoCodec(method), json: protoJsonCodec(method) };
-    return new Method(`/${description.typeName}/${method.name}`, SHAPES[method.methodKind], handler.bind(handlers), codecs);
+    return new Method(path, SHAPES[method.methodKind], handler, codecs);
   });
 }
 

@@ -1,8 +1,8 @@
 // addon.cc - nebula.h as functions of JavaScript, and the queue of an isolate in Node's own loop.
 //
 // A queue is polled when its descriptor is readable, and once in a turn of the loop after something was submitted. The
-// events of a poll are copied into one array of numbers and one of bytes, and JavaScript is called once for all of them;
-// what they mean is decided in lib/engine.js and above. Each function here is one crossing.
+// events of a poll are copied into one array of numbers and one of bytes, and JavaScript is called once for all; what
+// they mean is decided in lib/engine.js and above. Each function here is one crossing.
 //
 // Everything of an isolate (the main thread's, or a worker's) lives on its thread. The engine is the process's.
 #include <nebula.h>
@@ -17,10 +17,10 @@
 
 namespace {
 
-constexpr uint32_t BATCH = 256;          // events of one poll at most
-constexpr uint32_t FIELDS = 9;           // numbers of an event: see deliver()
-constexpr size_t BYTES = 256 << 10;      // messages and metadata of one poll; more get an array of their own
-constexpr int POLLS = 4;                 // in a row, before others on the loop get their turn
+constexpr uint32_t batch_max = 256;       // events of one poll at most
+constexpr uint32_t fields = 9;            // numbers of an event: see deliver()
+constexpr size_t slab_bytes = 256 << 10;  // messages and metadata of one poll; more get an array of their own
+constexpr int polls_max = 4;              // in a row, before others on the loop get their turn
 
 // What can only fail for want of memory, or by a mistake in this file.
 void must(napi_status status) {
@@ -28,9 +28,9 @@ void must(napi_status status) {
 }
 
 // It is never freed: its threads may serve until the process ends, and whichever isolate is the last does not know.
-nebula_engine *engine_of_process(nebula_error *error) {
+nebula_engine* engine_of_process(nebula_error* error) {
   static std::mutex lock;
-  static nebula_engine *engine;
+  static nebula_engine* engine;
   std::lock_guard<std::mutex> hold(lock);
   if (!engine) engine = nebula_engine_new(nullptr, error);
   return engine;
@@ -41,17 +41,17 @@ struct Isolate;
 // A channel or a server, which must be freed before the queue; whichever comes first does it: JavaScript, its garbage
 // collector, the end of the isolate.
 struct Handle {
-  Isolate *isolate;
-  nebula_channel *channel;
-  nebula_server *server;
+  Isolate* isolate;
+  nebula_channel* channel;
+  nebula_server* server;
 };
 
 struct Isolate {
   explicit Isolate(napi_env env) : env(env) {}
 
   napi_env env;
-  nebula_queue *queue = nullptr;
-  std::unordered_set<Handle *> handles;
+  nebula_queue* queue = nullptr;
+  std::unordered_set<Handle*> handles;
 
   uv_poll_t readable;
   uv_idle_t flush;
@@ -60,12 +60,12 @@ struct Isolate {
 
   napi_ref deliver = nullptr, numbers_ref = nullptr, bytes_ref = nullptr;
   napi_async_context context = nullptr;
-  double *numbers = nullptr;
-  uint8_t *bytes = nullptr;
+  double* numbers = nullptr;
+  uint8_t* bytes = nullptr;
   bool is_turning = false, is_dirty = false;
 };
 
-void free_handle(Handle &handle) {
+void free_handle(Handle& handle) {
   if (!handle.channel && !handle.server) return;
   nebula_channel_free(handle.channel);
   nebula_server_free(handle.server);
@@ -76,39 +76,40 @@ void free_handle(Handle &handle) {
 
 // ---- the loop -----------------------------------------------------------------------------------------------------
 
-void turn(Isolate &isolate);
+void turn(Isolate& isolate);
 
-void submitted(Isolate &isolate) {
+void submitted(Isolate& isolate) {
   if (isolate.is_dirty) return;
   isolate.is_dirty = true;
   // An idle handle runs in the loop's next turn, before the loop waits.
   if (!isolate.is_turning) {
-    uv_idle_start(&isolate.flush, [](uv_idle_t *flush) { turn(*static_cast<Isolate *>(flush->data)); });
+    uv_idle_start(&isolate.flush, [](uv_idle_t* flush) { turn(*static_cast<Isolate*>(flush->data)); });
   }
 }
 
-// Numbers of an event, in this order: kind, tag, call, flags, status, value, where its message begins in the bytes and its
-// size (-1: it has none), the size of its metadata, which follows.
-void deliver(Isolate &isolate, int count) {
-  const nebula_event *events = nebula_queue_events(isolate.queue);
+// Numbers of an event, in this order: kind, tag, call, flags, status, value, where its message begins in the bytes, its
+// size (-1: there is none), and the size of the metadata that follows.
+void deliver(Isolate& isolate, int count) {
+  const nebula_event* events = nebula_queue_events(isolate.queue);
   napi_env env = isolate.env;
   napi_handle_scope scope;
   must(napi_open_handle_scope(env, &scope));
 
   size_t total = 0;
   for (int i = 0; i < count; i++) total += events[i].size + events[i].metadata_size;
-  uint8_t *bytes = isolate.bytes;
+  uint8_t* bytes = isolate.bytes;
   napi_value arguments[2];
   must(napi_get_undefined(env, &arguments[1]));
-  if (total > BYTES) must(napi_create_arraybuffer(env, total, reinterpret_cast<void **>(&bytes), &arguments[1]));
+  if (total > slab_bytes) must(napi_create_arraybuffer(env, total, reinterpret_cast<void**>(&bytes), &arguments[1]));
 
   size_t end = 0;
   for (int i = 0; i < count; i++) {
-    const nebula_event &event = events[i];
-    const double numbers[FIELDS] = {
-      double(event.kind), double(event.tag), double(event.call), double(event.flags), double(event.status),
-      double(event.value), double(end), event.data ? double(event.size) : -1, double(event.metadata_size)};
-    memcpy(isolate.numbers + i * FIELDS, numbers, sizeof numbers);
+    const nebula_event& event = events[i];
+    const double numbers[fields] = {
+        double(event.kind),         double(event.tag),   double(event.call), double(event.flags),
+        double(event.status),       double(event.value), double(end),        event.data ? double(event.size) : -1,
+        double(event.metadata_size)};
+    memcpy(isolate.numbers + i * fields, numbers, sizeof numbers);
     if (event.size) memcpy(bytes + end, event.data, event.size);
     if (event.metadata_size) memcpy(bytes + end + event.size, event.metadata, event.metadata_size);
     end += event.size + event.metadata_size;
@@ -126,11 +127,11 @@ void deliver(Isolate &isolate, int count) {
   napi_close_handle_scope(env, scope);
 }
 
-void turn(Isolate &isolate) {
+void turn(Isolate& isolate) {
   uv_idle_stop(&isolate.flush);
   isolate.is_turning = true;
   // What is submitted while events are delivered leaves with this very turn.
-  for (int polls = 0; polls == 0 || (isolate.is_dirty && polls < POLLS); polls++) {
+  for (int polls = 0; polls == 0 || (isolate.is_dirty && polls < polls_max); polls++) {
     isolate.is_dirty = false;
     if (int count = nebula_poll(isolate.queue, 0); count > 0) deliver(isolate, count);
   }
@@ -142,17 +143,17 @@ void turn(Isolate &isolate) {
 }
 
 // The isolate ends, and its loop waits until this has been said to be done.
-void on_end(napi_async_cleanup_hook_handle, void *data) {
-  Isolate &isolate = *static_cast<Isolate *>(data);
-  auto closed = [](uv_handle_t *handle) {
-    Isolate *isolate = static_cast<Isolate *>(handle->data);
+void on_end(napi_async_cleanup_hook_handle, void* data) {
+  Isolate& isolate = *static_cast<Isolate*>(data);
+  auto closed = [](uv_handle_t* handle) {
+    Isolate* isolate = static_cast<Isolate*>(handle->data);
     if (--isolate->closing > 0) return;
     napi_remove_async_cleanup_hook(isolate->cleanup);
     delete isolate;
   };
   isolate.closing = 2;
-  uv_close(reinterpret_cast<uv_handle_t *>(&isolate.readable), closed);
-  uv_close(reinterpret_cast<uv_handle_t *>(&isolate.flush), closed);
+  uv_close(reinterpret_cast<uv_handle_t*>(&isolate.readable), closed);
+  uv_close(reinterpret_cast<uv_handle_t*>(&isolate.flush), closed);
   while (!isolate.handles.empty()) free_handle(**isolate.handles.begin());
   nebula_queue_free(isolate.queue);
 }
@@ -160,14 +161,14 @@ void on_end(napi_async_cleanup_hook_handle, void *data) {
 // ---- arguments ----------------------------------------------------------------------------------------------------
 
 struct Bytes {
-  const void *data;  // NULL: none; of empty ones it is not
+  const void* data;  // NULL: none; of empty ones it is not
   uint32_t size;
 };
 
 // The arguments of one call from JavaScript. undefined and null are NULL.
 struct Arguments {
   napi_env env;
-  Isolate &isolate;
+  Isolate& isolate;
   napi_value at[6];
   std::string texts[6];
 
@@ -183,7 +184,7 @@ struct Arguments {
     return number;
   }
 
-  const char *text(int i) {
+  const char* text(int i) {
     if (type(i) != napi_string) return nullptr;
     size_t size;
     must(napi_get_value_string_utf8(env, at[i], nullptr, 0, &size));
@@ -194,24 +195,24 @@ struct Arguments {
 
   // A Uint8Array, or a string as UTF-8.
   Bytes bytes(int i) {
-    if (const char *data = text(i)) return {data, uint32_t(texts[i].size())};
+    if (const char* data = text(i)) return {data, uint32_t(texts[i].size())};
     bool is_array;
     must(napi_is_typedarray(env, at[i], &is_array));
     if (!is_array) return {nullptr, 0};
     size_t size;
-    void *data;
+    void* data;
     must(napi_get_typedarray_info(env, at[i], nullptr, &size, &data, nullptr, nullptr));
     return {size ? data : "", uint32_t(size)};
   }
 
-  Handle &handle(int i) const {
-    void *handle;
+  Handle& handle(int i) const {
+    void* handle;
     must(napi_get_value_external(env, at[i], &handle));
-    return *static_cast<Handle *>(handle);
+    return *static_cast<Handle*>(handle);
   }
 
   // A field of an object of options: 0 is the default.
-  uint32_t option(int i, const char *name) const {
+  uint32_t option(int i, const char* name) const {
     napi_value value;
     uint32_t number = 0;
     must(napi_get_named_property(env, at[i], name, &value));
@@ -220,10 +221,10 @@ struct Arguments {
   }
 
   // The fields of a TLS object; its texts live in `kept`.
-  bool tls(int i, nebula_tls *tls, std::string (&kept)[4]) const {
+  bool tls(int i, nebula_tls* tls, std::string (&kept)[4]) const {
     if (type(i) != napi_object) return false;
-    const char *names[4] = {"certificate", "key", "authorities", "serverName"};
-    const char *texts[4] = {};
+    const char* names[4] = {"certificate", "key", "authorities", "serverName"};
+    const char* texts[4] = {};
     for (int field = 0; field < 4; field++) {
       napi_value value;
       size_t size;
@@ -243,17 +244,17 @@ struct Arguments {
     return value;
   }
 
-  napi_value of(const char *text) const {
+  napi_value of(const char* text) const {
     napi_value value;
     must(napi_create_string_utf8(env, text, NAPI_AUTO_LENGTH, &value));
     return value;
   }
 
-  napi_value of(Handle *handle) {
-    auto collected = [](napi_env, void *data, void *) {
-      Handle *handle = static_cast<Handle *>(data);
+  napi_value of(Handle* handle) {
+    auto collected = [](napi_env, void* data, void*) {
+      Handle* handle = static_cast<Handle*>(data);
       if (handle->channel || handle->server) {
-        Isolate &isolate = *handle->isolate;
+        Isolate& isolate = *handle->isolate;
         free_handle(*handle);
         submitted(isolate);
       }
@@ -266,8 +267,8 @@ struct Arguments {
   }
 
   // Throws what the engine refuses. The error's code is the name of the engine's, "NEBULA_E_ADDRESS".
-  napi_value refuse(const nebula_error &error) const {
-    const char *text = nebula_strerror(error.code);
+  napi_value refuse(const nebula_error& error) const {
+    const char* text = nebula_strerror(error.code);
     std::string code(text, strcspn(text, ":"));
     napi_throw_error(env, code.c_str(), error.message[0] ? error.message : text);
     return nullptr;
@@ -284,31 +285,33 @@ struct Arguments {
 
 // ---- functions ----------------------------------------------------------------------------------------------------
 
-// open(deliver): the isolate's queue, once. Gives the two arrays that deliver(count, bytes) reads; `bytes` takes the place
-// of the second where that is too small.
-napi_value open(Arguments &a) {
-  Isolate &isolate = a.isolate;
+// open(deliver): the isolate's queue, once. Gives the two arrays that deliver(count, larger) reads; `larger` takes the
+// place of the second where that is too small.
+napi_value open(Arguments& a) {
+  Isolate& isolate = a.isolate;
   nebula_error error = {};
-  nebula_engine *engine = engine_of_process(&error);
+  nebula_engine* engine = engine_of_process(&error);
   nebula_queue_options options = {};
   options.size = sizeof options;
-  options.batch = BATCH;
-  nebula_queue *queue = engine ? nebula_queue_new(engine, &options, &error) : nullptr;
+  options.batch = batch_max;
+  nebula_queue* queue = engine ? nebula_queue_new(engine, &options, &error) : nullptr;
   if (!queue) return a.refuse(error);
 
-  uv_loop_t *loop;
+  uv_loop_t* loop;
   must(napi_get_uv_event_loop(a.env, &loop));
   isolate.readable.data = isolate.flush.data = &isolate;
   uv_idle_init(loop, &isolate.flush);
   uv_poll_init(loop, &isolate.readable, nebula_queue_fd(queue));
-  uv_poll_start(&isolate.readable, UV_READABLE, [](uv_poll_t *readable, int, int) { turn(*static_cast<Isolate *>(readable->data)); });
-  uv_unref(reinterpret_cast<uv_handle_t *>(&isolate.readable));
+  auto on_readable = [](uv_poll_t* readable, int, int) { turn(*static_cast<Isolate*>(readable->data)); };
+  uv_poll_start(&isolate.readable, UV_READABLE, on_readable);
+  uv_unref(reinterpret_cast<uv_handle_t*>(&isolate.readable));
   isolate.queue = queue;
   must(napi_add_async_cleanup_hook(a.env, on_end, &isolate, &isolate.cleanup));
 
   napi_value numbers, bytes, arrays;
-  must(napi_create_arraybuffer(a.env, BATCH * FIELDS * sizeof(double), reinterpret_cast<void **>(&isolate.numbers), &numbers));
-  must(napi_create_arraybuffer(a.env, BYTES, reinterpret_cast<void **>(&isolate.bytes), &bytes));
+  must(napi_create_arraybuffer(a.env, batch_max * fields * sizeof(double), reinterpret_cast<void**>(&isolate.numbers),
+                               &numbers));
+  must(napi_create_arraybuffer(a.env, slab_bytes, reinterpret_cast<void**>(&isolate.bytes), &bytes));
   must(napi_create_reference(a.env, numbers, 1, &isolate.numbers_ref));
   must(napi_create_reference(a.env, bytes, 1, &isolate.bytes_ref));
   must(napi_create_reference(a.env, a.at[0], 1, &isolate.deliver));
@@ -320,13 +323,13 @@ napi_value open(Arguments &a) {
 }
 
 // hold(count): the process does not end by itself while it is not 0.
-napi_value hold(Arguments &a) {
-  auto *handle = reinterpret_cast<uv_handle_t *>(&a.isolate.readable);
+napi_value hold(Arguments& a) {
+  auto* handle = reinterpret_cast<uv_handle_t*>(&a.isolate.readable);
   a.number(0) ? uv_ref(handle) : uv_unref(handle);
   return nullptr;
 }
 
-napi_value server_new(Arguments &a) {
+napi_value server_new(Arguments& a) {
   nebula_server_options options = {};
   options.size = sizeof options;
   options.max_message = a.option(0, "maxMessage");
@@ -340,20 +343,20 @@ napi_value server_new(Arguments &a) {
   options.max_age_grace_ms = a.option(0, "maxAgeGrace");
   options.compression = a.option(0, "compression");
   nebula_error error = {};
-  nebula_server *server = nebula_server_new(engine_of_process(&error), &options, &error);
+  nebula_server* server = nebula_server_new(engine_of_process(&error), &options, &error);
   return server ? a.of(new Handle{&a.isolate, nullptr, server}) : a.refuse(error);
 }
 
-napi_value server_method(Arguments &a) {
+napi_value server_method(Arguments& a) {
   return a.checked(nebula_server_method(a.handle(0).server, a.text(1), int32_t(a.number(2)), uint64_t(a.number(3))));
 }
 
-napi_value server_describe(Arguments &a) {
+napi_value server_describe(Arguments& a) {
   Bytes set = a.bytes(1);
   return a.checked(nebula_server_describe(a.handle(0).server, set.data, set.size));
 }
 
-napi_value server_listen(Arguments &a) {
+napi_value server_listen(Arguments& a) {
   nebula_tls tls;
   std::string kept[4];
   nebula_listen_options options = {sizeof options, 0, a.text(2), a.tls(3, &tls, kept) ? &tls : nullptr};
@@ -361,27 +364,27 @@ napi_value server_listen(Arguments &a) {
   return nebula_server_listen(a.handle(0).server, a.text(1), &options, &error) < 0 ? a.refuse(error) : nullptr;
 }
 
-napi_value server_start(Arguments &a) {
+napi_value server_start(Arguments& a) {
   nebula_error error = {};
   return nebula_server_start(a.handle(0).server, &a.isolate.queue, 1, &error) < 0 ? a.refuse(error) : nullptr;
 }
 
-napi_value server_urls(Arguments &a) {
-  nebula_server *server = a.handle(0).server;
+napi_value server_urls(Arguments& a) {
+  nebula_server* server = a.handle(0).server;
   std::string urls(nebula_server_urls(server, nullptr, 0), 0);
   nebula_server_urls(server, urls.data(), uint32_t(urls.size() + 1));
   return a.of(urls.c_str());
 }
 
-napi_value server_health(Arguments &a) {
+napi_value server_health(Arguments& a) {
   return a.checked(nebula_server_health(a.handle(0).server, a.text(1), int32_t(a.number(2))));
 }
 
-napi_value server_drain(Arguments &a) {
+napi_value server_drain(Arguments& a) {
   return a.checked(nebula_server_drain(a.handle(0).server, int32_t(a.number(1)), uint64_t(a.number(2))));
 }
 
-napi_value channel_new(Arguments &a) {
+napi_value channel_new(Arguments& a) {
   nebula_tls tls;
   std::string kept[4];
   nebula_channel_options options = {};
@@ -394,79 +397,82 @@ napi_value channel_new(Arguments &a) {
   options.compression = a.option(1, "compression");
   options.tls = a.tls(2, &tls, kept) ? &tls : nullptr;
   nebula_error error = {};
-  nebula_channel *channel = nebula_channel_new(engine_of_process(&error), a.text(0), &options, &error);
+  nebula_channel* channel = nebula_channel_new(engine_of_process(&error), a.text(0), &options, &error);
   return channel ? a.of(new Handle{&a.isolate, channel, nullptr}) : a.refuse(error);
 }
 
-napi_value channel_method(Arguments &a) {
+napi_value channel_method(Arguments& a) {
   return a.of(double(nebula_channel_method(a.handle(0).channel, a.text(1), int32_t(a.number(2)))));
 }
 
 // free(handle): of a channel or a server; harmless when repeated.
-napi_value free_now(Arguments &a) {
+napi_value free_now(Arguments& a) {
   free_handle(a.handle(0));
   return nullptr;
 }
 
-napi_value call_start(Arguments &a) {
+napi_value call_start(Arguments& a) {
   Bytes metadata = a.bytes(3), data = a.bytes(4);
-  return a.of(double(nebula_call_start(a.isolate.queue, uint64_t(a.number(0)), uint64_t(a.number(1)), uint64_t(a.number(2)),
-                                       metadata.data, metadata.size, data.data, data.size, uint32_t(a.number(5)))));
+  return a.of(
+      double(nebula_call_start(a.isolate.queue, uint64_t(a.number(0)), uint64_t(a.number(1)), uint64_t(a.number(2)),
+                               metadata.data, metadata.size, data.data, data.size, uint32_t(a.number(5)))));
 }
 
-napi_value call_send(Arguments &a) {
+napi_value call_send(Arguments& a) {
   Bytes data = a.bytes(1);
   return a.of(double(nebula_call_send(uint64_t(a.number(0)), data.data, data.size, uint32_t(a.number(2)))));
 }
 
-napi_value call_finish(Arguments &a) {
+napi_value call_finish(Arguments& a) {
   Bytes metadata = a.bytes(3);
-  return a.of(double(nebula_call_finish(uint64_t(a.number(0)), int32_t(a.number(1)), a.text(2), metadata.data, metadata.size)));
+  return a.of(
+      double(nebula_call_finish(uint64_t(a.number(0)), int32_t(a.number(1)), a.text(2), metadata.data, metadata.size)));
 }
 
-napi_value call_headers(Arguments &a) {
+napi_value call_headers(Arguments& a) {
   Bytes metadata = a.bytes(1);
   return a.of(double(nebula_call_headers(uint64_t(a.number(0)), metadata.data, metadata.size)));
 }
 
-napi_value call_cancel(Arguments &a) {
+napi_value call_cancel(Arguments& a) {
   return a.of(double(nebula_call_cancel(uint64_t(a.number(0)), int32_t(a.number(1)))));
 }
 
-napi_value call_consume(Arguments &a) {
+napi_value call_consume(Arguments& a) {
   return a.of(double(nebula_call_consume(uint64_t(a.number(0)), uint64_t(a.number(1)))));
 }
 
 // callPeer(call): "" once the call is over.
-napi_value call_peer(Arguments &a) {
+napi_value call_peer(Arguments& a) {
   nebula_call_info info = {};
   info.size = sizeof info;
   return a.of(nebula_call_describe(uint64_t(a.number(0)), &info) < 0 ? "" : info.peer);
 }
 
-napi_value strerror_of(Arguments &a) { return a.of(nebula_strerror(int32_t(a.number(0)))); }
+napi_value strerror_of(Arguments& a) { return a.of(nebula_strerror(int32_t(a.number(0)))); }
 
-template <napi_value (*function)(Arguments &)>
+template <napi_value (*function)(Arguments&)>
 napi_value bound(napi_env env, napi_callback_info info) {
-  void *data;
+  void* data;
   must(napi_get_instance_data(env, &data));
-  Arguments a = {env, *static_cast<Isolate *>(data), {}, {}};
+  Arguments a = {env, *static_cast<Isolate*>(data), {}, {}};
   size_t count = sizeof a.at / sizeof *a.at;
   must(napi_get_cb_info(env, info, &count, a.at, nullptr, nullptr));
   return function(a);
 }
 
 // What may give the engine something to do: a poll follows.
-template <napi_value (*function)(Arguments &)>
+template <napi_value (*function)(Arguments&)>
 napi_value submits(napi_env env, napi_callback_info info) {
   napi_value value = bound<function>(env, info);
-  void *data;
+  void* data;
   must(napi_get_instance_data(env, &data));
-  submitted(*static_cast<Isolate *>(data));
+  submitted(*static_cast<Isolate*>(data));
   return value;
 }
 
-constexpr struct { const char *name; napi_callback function; } FUNCTIONS[] = {
+// clang-format off
+constexpr struct { const char* name; napi_callback function; } functions[] = {
   {"open", bound<open>}, {"hold", bound<hold>},
   {"serverNew", bound<server_new>}, {"serverMethod", bound<server_method>}, {"serverDescribe", bound<server_describe>},
   {"serverListen", bound<server_listen>}, {"serverStart", submits<server_start>}, {"serverUrls", bound<server_urls>},
@@ -477,7 +483,7 @@ constexpr struct { const char *name; napi_callback function; } FUNCTIONS[] = {
   {"callPeer", bound<call_peer>}, {"strerror", bound<strerror_of>},
 };
 
-constexpr struct { const char *name; int value; } CONSTANTS[] = {
+constexpr struct { const char* name; int value; } constants[] = {
   {"UNARY", NEBULA_UNARY}, {"CLIENT_STREAM", NEBULA_CLIENT_STREAM}, {"SERVER_STREAM", NEBULA_SERVER_STREAM},
   {"BIDI", NEBULA_BIDI}, {"HOLD", NEBULA_HOLD},
   {"EV_CALL", NEBULA_EV_CALL}, {"EV_HEADERS", NEBULA_EV_HEADERS}, {"EV_MESSAGE", NEBULA_EV_MESSAGE},
@@ -487,8 +493,9 @@ constexpr struct { const char *name; int value; } CONSTANTS[] = {
   {"WAIT_FOR_READY", NEBULA_WAIT_FOR_READY}, {"IDEMPOTENT", NEBULA_IDEMPOTENT}, {"JSON", NEBULA_JSON},
   {"PROTO", NEBULA_PROTO}, {"GZIP", NEBULA_GZIP}, {"ZSTD", NEBULA_ZSTD},
   {"FULL", NEBULA_FULL}, {"E_STALE", NEBULA_E_STALE}, {"E_STATE", NEBULA_E_STATE},
-  {"FIELDS", FIELDS},
+  {"FIELDS", fields},
 };
+// clang-format on
 
 }  // namespace
 
@@ -498,12 +505,12 @@ NAPI_MODULE_INIT() {
     return nullptr;
   }
   must(napi_set_instance_data(env, new Isolate(env), nullptr, nullptr));
-  for (const auto &entry : FUNCTIONS) {
+  for (const auto& entry : functions) {
     napi_value function;
     must(napi_create_function(env, entry.name, NAPI_AUTO_LENGTH, entry.function, nullptr, &function));
     must(napi_set_named_property(env, exports, entry.name, function));
   }
-  for (const auto &entry : CONSTANTS) {
+  for (const auto& entry : constants) {
     napi_value value;
     must(napi_create_int32(env, entry.value, &value));
     must(napi_set_named_property(env, exports, entry.name, value));

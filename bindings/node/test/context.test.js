@@ -39,12 +39,16 @@ async function expire(waits, call) {
   }
 }
 
+const time = new Service("time", { left: (_, context) => context.timeRemaining ?? null });
+
 it("a deadline is the handler's too", async (t) => {
-  const { channel } = await serve(t, new Service("time", { left: (_, context) => context.timeRemaining ?? null }));
+  const { channel } = await serve(t, time);
   const left = await channel.call("time.left", {}, { timeout: 3_600_000 });
   assert(left > 3_000_000 && left <= 3_600_000, String(left));
   for (const timeout of [undefined, Infinity]) assert.equal(await channel.call("time.left", {}, { timeout }), null);
-  for (const timeout of [NaN, -1, "soon"]) await failure(channel.call("time.left", {}, { timeout }), Status.INVALID_ARGUMENT);
+  for (const timeout of [NaN, -1, "soon"]) {
+    await failure(channel.call("time.left", {}, { timeout }), Status.INVALID_ARGUMENT);
+  }
 });
 
 it("a deadline ends both sides", async (t) => {
@@ -68,7 +72,7 @@ it("a deadline ends a stream", async (t) => {
 
 it("nested calls inherit the deadline and the cancellation", async (t) => {
   const waits = waiting();
-  const { channel: inner } = await serve(t, [waits.service, new Service("time", { left: (_, context) => context.timeRemaining ?? null })]);
+  const { channel: inner } = await serve(t, [waits.service, time]);
   const { channel } = await serve(t, new Service("outer", {
     async left() {
       await new Promise(setImmediate); // a context that outlives what JavaScript does in between
@@ -217,7 +221,10 @@ it("metadata goes both ways", async (t) => {
     metadata: new Map([["twice", "c"]]), onTrailers: (metadata) => (trailers = metadata),
   });
   assert.equal(trailers.get("twice"), "s+c");
-  for (const bad of [{ Upper: "x" }, { "": "x" }, { "grpc-x": "x" }, { "a b": "x" }, { text: "\x01" }, { text: "ä" }, { n: 7 }, { "x-bin": "text" }]) {
+  for (const bad of [
+    { Upper: "x" }, { "": "x" }, { "grpc-x": "x" }, { "a b": "x" }, { text: "\x01" }, { text: "ä" }, { n: 7 },
+    { "x-bin": "text" },
+  ]) {
     const error = await failure(channel.call("meta.echo", 0, { metadata: bad }), Status.INVALID_ARGUMENT);
     assert.match(error.message, /^meta.echo: metadata /);
     assert.equal(error.fate, "unsent");
@@ -267,7 +274,8 @@ it("what a handler throws", async (t) => {
 
 it("an error of a handler is logged with its stack, unless the program says otherwise", async (t) => {
   const child = program(t, `
-    nebula.serve(new nebula.Service("sick", { go() { throw new RangeError("oh no"); } }), { address: "tcp://127.0.0.1:0" })
+    const sick = new nebula.Service("sick", { go() { throw new RangeError("oh no"); } });
+    nebula.serve(sick, { address: "tcp://127.0.0.1:0" })
       .then(async (server) => {
         await nebula.connect(server.urls[0]).call("sick.go").catch((error) => console.log(String(error)));
         server.close();
@@ -303,7 +311,13 @@ it("a server that closes cuts calls off, and one that drains lets them end", asy
 
   const open = deferred();
   const held = deferred();
-  const slow = await serve(t, new Service("slow", { async call() { held.resolve(); await open.promise; return "done"; } }));
+  const slow = await serve(t, new Service("slow", {
+    async call() {
+      held.resolve();
+      await open.promise;
+      return "done";
+    },
+  }));
   const last = slow.channel.call("slow.call");
   await held.promise;
   const drained = slow.server.drain();
@@ -335,8 +349,8 @@ it("a channel and a server over TLS", async (t) => {
   t.after(() => fs.rmSync(folder, { recursive: true }));
   const [key, certificate] = ["key.pem", "cert.pem"].map((name) => path.join(folder, name));
   require("node:child_process").execFileSync("openssl", [
-    "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", "/CN=localhost",
-    "-addext", "subjectAltName=DNS:localhost", "-keyout", key, "-out", certificate,
+    "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+    "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", key, "-out", certificate,
   ], { stdio: "ignore" });
   const server = await nebula.serve(new Service("safe", { peer: (_, context) => context.peer }), {
     address: "tls://127.0.0.1:0", tls: { certificate, key },
@@ -345,7 +359,7 @@ it("a channel and a server over TLS", async (t) => {
   const channel = connect(t, server.urls[0], { tls: { authorities: certificate, serverName: "localhost" } });
   assert.match(await channel.call("safe.peer"), /^tls:/);
   await failure(connect(t, server.urls[0]).call("safe.peer"), Status.UNAVAILABLE);
-  assert.throws(() => dial(server.urls[0], { tls: { authorities: "/none.pem" } }), (error) => /none.pem/.test(error.message));
+  assert.throws(() => dial(server.urls[0], { tls: { authorities: "/none.pem" } }), /none.pem/);
 });
 
 it("compression is for those who ask", async (t) => {

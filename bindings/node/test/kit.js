@@ -85,8 +85,10 @@ async function failure(promise, code) {
 
 /** Waits for what no event tells of. */
 async function eventually(what, condition) {
-  for (const end = Date.now() + PATIENCE; !(await condition()); await new Promise((resolve) => setTimeout(resolve, 2))) {
+  const end = Date.now() + PATIENCE;
+  while (!(await condition())) {
     if (Date.now() > end) assert.fail(`it did not happen: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 2));
   }
 }
 
@@ -132,11 +134,14 @@ class Program {
 }
 
 /** A program in JavaScript; `nebula` is there. */
-const program = (t, source) =>
-  new Program(t, process.execPath, ["-e", `const nebula = require(${JSON.stringify(path.dirname(__dirname))});${source}`]);
+function program(t, source) {
+  const nebula = JSON.stringify(path.dirname(__dirname));
+  return new Program(t, process.execPath, ["-e", `const nebula = require(${nebula});${source}`]);
+}
 
 const python = (t, source) => new Program(t, PYTHON, ["-u", "-c", source]);
 
 module.exports = {
-  Mailbox, ROOT, Program, all, assert, collect, connect, deferred, eventually, failure, it, nebula, program, python, serve,
+  Mailbox, Program, ROOT, all, assert, collect, connect, deferred, eventually, failure, it, nebula, program, python,
+  serve,
 };

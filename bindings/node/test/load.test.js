@@ -104,7 +104,7 @@ it("channels that are dropped are closed", async (t) => {
   });
 });
 
-it("what a program does wrong in a callback ends it as any other mistake, and costs no other call its answer", async (t) => {
+it("a mistake in a callback ends the program as any other does, and costs no other call its answer", async (t) => {
   const { channel } = await serve(t, numbers);
   const mistakes = [];
   const caught = (error) => mistakes.push(error.message);

@@ -12,7 +12,8 @@ const { Echo } = require("./echo_pb.js");
 const { RpcError, Service, Status } = nebula;
 
 /** The package that a .proto file describes, as grpc-js has it. */
-const stockOf = (...file) => grpc.loadPackageDefinition(loader.loadSync(path.join(...file), { longs: Number, defaults: true }));
+const stockOf = (...file) =>
+  grpc.loadPackageDefinition(loader.loadSync(path.join(...file), { longs: Number, defaults: true }));
 const StockEcho = stockOf(__dirname, "echo.proto").nebula.test.v1.Echo;
 
 // ---- Nebula's client, gRPC's server ---------------------------------------------------------------------------------
@@ -301,7 +302,8 @@ it("the examples", async (t) => {
   assert.match(await call.line(), /^20\d\d-\d\d-\d\dT[\d:.]+Z$/);
   assert.deepEqual(await call.end(), [0, ""]);
   const guest = example(t, "2_stream/node/guest.js");
-  for (const line of ["3", "2", "1", "Hello? Tell me more.", "I am Ada? Tell me more."]) assert.equal(await guest.line(), line);
+  const said = ["3", "2", "1", "Hello? Tell me more.", "I am Ada? Tell me more."];
+  for (const line of said) assert.equal(await guest.line(), line);
   assert.deepEqual(await guest.end(), [0, ""]);
   for (const [service] of services) {
     service.child.kill("SIGTERM");

@@ -9,7 +9,8 @@ import { Echo, type Message } from "./echo_pb.js";
 
 async function calls(): Promise<void> {
   const hello = service("hello", { timeout: 500 });
-  const greeting = await hello.greet<string>({ name: "Ada" }, { signal: AbortSignal.timeout(1), metadata: { tenant: "a" } });
+  const options = { signal: AbortSignal.timeout(1), metadata: { tenant: "a" } };
+  const greeting = await hello.greet<string>({ name: "Ada" }, options);
   greeting.toUpperCase();
   // @ts-expect-error a number has no such method
   (await hello.count<number>()).toUpperCase();
@@ -97,7 +98,8 @@ new Service(Echo, { sya: () => ({}) });
 new Service(Echo, { say: () => ({ text: 7 }) });
 
 async function servers(): Promise<void> {
-  const server = await serve([named, described], { address: "tcp://127.0.0.1:0", onError: (error) => console.log(error) });
+  const onError = (error: unknown): void => console.log(error);
+  const server = await serve([named, described], { address: "tcp://127.0.0.1:0", onError });
   server.setHealth(false, "hello");
   const urls: string[] = server.urls;
   console.log(urls, currentCall()?.peer, await detached(() => calls()));

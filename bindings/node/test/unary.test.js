@@ -100,12 +100,12 @@ it("a process in which nothing is open ends by itself", async (t) => {
 
 it("a schema says what is taken, and the error names the field", async (t) => {
   const request = z.strictObject({ name: z.string(), age: z.number().optional() });
-  const late = { "~standard": { version: 1, vendor: "test", async validate(value) {
+  const positive = { "~standard": { version: 1, vendor: "test", async validate(value) {
     return value > 0 ? { value: value * 2 } : { issues: [{ message: "must be positive" }] };
   } } };
   const { channel } = await serve(t, new Service("hello", {
     greet: nebula.unary({ request }, ({ name }) => `Hello ${name}!`),
-    twice: nebula.unary({ request: late }, (value) => value),
+    twice: nebula.unary({ request: positive }, (value) => value),
     sum: nebula.clientStream({ request: z.number() }, async (numbers) => {
       let sum = 0;
       for await (const number of numbers) sum += number;
@@ -127,7 +127,8 @@ it("a schema says what is taken, and the error names the field", async (t) => {
     assert.deepEqual([error.fate, error.fault], ["processed", "caller"]);
   }
   assert.equal(await channel.call("hello.twice", 4), 8);
-  assert.equal((await failure(channel.call("hello.twice", 0), Status.INVALID_ARGUMENT)).message, "hello.twice: must be positive");
+  const late = await failure(channel.call("hello.twice", 0), Status.INVALID_ARGUMENT);
+  assert.equal(late.message, "hello.twice: must be positive");
   assert.equal(await channel.call("hello.sum", [1, 2, 3].values()), 6);
   await failure(channel.call("hello.sum", [1, "2"].values()), Status.INVALID_ARGUMENT);
 });
@@ -141,7 +142,8 @@ it("every value that JSON has, and an error for others", async (t) => {
     assert.deepEqual(await channel.call("echo.later", value), value);
   }
   assert.equal(await channel.call("echo.none"), null);
-  assert.match((await failure(channel.call("echo.big"), Status.INTERNAL)).message, /^echo.big: the result cannot be encoded: .*BigInt/);
+  const big = await failure(channel.call("echo.big"), Status.INTERNAL);
+  assert.match(big.message, /^echo.big: the result cannot be encoded: .*BigInt/);
   assert.match((await failure(channel.call("echo.what"), Status.INTERNAL)).message, /a function has no form in JSON/);
   const error = await failure(channel.call("echo.any", { price: 1n }), Status.INVALID_ARGUMENT);
   assert.match(error.message, /^echo.any: .*BigInt/);
@@ -159,13 +161,16 @@ it("bytes are taken and given as they are", async (t) => {
 });
 
 it("protobuf travels as such, as plain objects, and as JSON", async (t) => {
-  const echo = new Service(Echo, { say: ({ text, raw, number }) => ({ text: text.toUpperCase(), raw, number: number + 1n }) });
+  const echo = new Service(Echo, {
+    say: ({ text, raw, number }) => ({ text: text.toUpperCase(), raw, number: number + 1n }),
+  });
   const { channel } = await serve(t, echo);
   const answer = await channel.service(Echo).say({ text: "ada", raw: new Uint8Array([0, 255]), number: 2n ** 62n });
   assert.equal(answer.$typeName, "nebula.test.v1.Message");
   assert.deepEqual([answer.text, [...answer.raw], answer.number], ["ADA", [0, 255], 2n ** 62n + 1n]);
   assert.equal((await channel.service(Echo).say()).text, "");
-  assert.deepEqual(await channel.call("nebula.test.v1.Echo.Say", { text: "ada", number: "7" }), { text: "ADA", number: "8" });
+  const mapped = await channel.call("nebula.test.v1.Echo.Say", { text: "ada", number: "7" });
+  assert.deepEqual(mapped, { text: "ADA", number: "8" });
   const bad = await failure(channel.call("nebula.test.v1.Echo.Say", { txt: "ada" }), Status.INVALID_ARGUMENT);
   assert.match(bad.message, /^nebula.test.v1.Echo.Say: .*txt/);
   await failure(channel.call("nebula.test.v1.Echo.Say", Buffer.from([0xff])), Status.INVALID_ARGUMENT);
@@ -215,7 +220,7 @@ it("what cannot be served is refused, and says why", async (t) => {
   assert.throws(() => new Service("a b", { greet() {} }), /"a b" is not a service's name/);
   assert.throws(() => new Service("empty", {}), /no method to serve/);
   assert.throws(() => new Service("bad", { greet: 7 }), /a handler is a function/);
-  assert.throws(() => new Service(Echo, { sya() {} }), /has no method sya \(methods: say, repeat, join, chat, missing\)/);
+  assert.throws(() => new Service(Echo, { sya() {} }), /no method sya \(methods: say, repeat, join, chat, missing\)/);
   assert.throws(() => nebula.unary({ requst: 1 }, () => 0), /no option requst/);
   await refuses([hello, hello], {}, /hello.greet: taken/);
   await refuses(hello, { address: "ftp://x" }, { code: "NEBULA_E_ADDRESS" });
@@ -240,7 +245,7 @@ it("each kind of address", async (t) => {
     const { channel } = await serve(t, hello, { address });
     assert.equal(await channel.call("hello.greet"), "Hello world!");
   }
-  assert.throws(() => nebula.connect("gopher://x"), (error) => error.code === "NEBULA_E_ADDRESS" && /gopher/.test(error.message));
+  assert.throws(() => nebula.connect("gopher://x"), { code: "NEBULA_E_ADDRESS", message: /gopher/ });
   assert.throws(() => nebula.connect("tcp://127.0.0.1:1", { keepAlive: 1 }), /no option keepAlive/);
 });
 

@@ -20,10 +20,12 @@ function start(t, source, data) {
 }
 
 const SERVER = `
-  nebula.serve(new nebula.Service(data, {
+  const service = new nebula.Service(data, {
     greet: ({ name }) => "Hello " + name + "!",
     hold() { port.postMessage("held"); return new Promise(() => {}); },
-  }), { address: ["tcp://127.0.0.1:0", "mem:" + data], announce: data }).then((server) => port.postMessage(server.urls));`;
+  });
+  nebula.serve(service, { address: ["tcp://127.0.0.1:0", "mem:" + data], announce: data })
+    .then((server) => port.postMessage(server.urls));`;
 
 it("a worker serves, and is found by its name", async (t) => {
   const [[urls]] = await Promise.all([once(start(t, SERVER, "in-worker"), "message")]);
@@ -55,7 +57,8 @@ it("a worker ends by itself when nothing is open", async (t) => {
   const { channel } = await serve(t, new Service("main", { greet: ({ name }) => `Hello ${name}!` }));
   const worker = start(t, `
     (async () => {
-      const server = await nebula.serve(new nebula.Service("brief", { one: () => 1 }), { address: "tcp://127.0.0.1:0" });
+      const brief = new nebula.Service("brief", { one: () => 1 });
+      const server = await nebula.serve(brief, { address: "tcp://127.0.0.1:0" });
       await nebula.connect(server.urls[0]).call("brief.one");
       server.close();
       port.postMessage(await nebula.connect(data).call("main.greet", { name: "Ada" }));
