@@ -13,6 +13,7 @@ const current = new AsyncLocalStorage();
 
 /** What a handler may know and do about its call besides its request. Names that end in _ are the server's. */
 class Context {
+  #label;
   #call;
   #block;
   #ends; // on the clock of performance.now(); undefined: never
@@ -20,8 +21,6 @@ class Context {
   #died;
   #headersSent = false;
   #nested; // calls made for this one
-
-  #label;
 
   constructor(method, event, flow) {
     this.#label = method.label;
