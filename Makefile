@@ -120,8 +120,8 @@ go: build/release/build.ninja ## the engine for bindings/go, into build/go/prefi
 	@cmake --build build/release --target nebula
 	@cmake --install build/release --prefix build/go/prefix >/dev/null
 
-# What the Node package is built against, and the packages of its tests. The addon lies beside its sources, as npm has it.
-node: build/release/build.ninja build/node/.packages ## the addon of bindings/node; scripts/node.sh runs node with the package
+# What the Node package is built against, and the packages of its tests. The addon lies beside its sources, as for npm.
+node: build/release/build.ninja build/node/.packages ## the addon of bindings/node; scripts/node.sh runs node with it
 	@cmake --build build/release --target nebula
 	@cmake --install build/release --prefix build/node/prefix >/dev/null
 	@PKG_CONFIG_PATH=$(CURDIR)/build/node/prefix/lib/pkgconfig bindings/node/build.sh

@@ -26,8 +26,10 @@ esac
 [ -n "${1:-}" ] || command -v go >/dev/null || packages="$packages golang-go"
 
 # Node, unless there is one that has its headers, which nodejs.org's and NodeSource's have.
-if [ -z "${1:-}" ] && ! { command -v npm && [ -f "$(dirname "$(dirname "$(command -v node)")")/include/node/node_api.h" ]; } >/dev/null; then
-  packages="$packages nodejs npm libnode-dev"
+if [ -z "${1:-}" ]; then
+  node=$(command -v node || true)
+  [ -n "$node" ] && [ -f "${node%/bin/node}/include/node/node_api.h" ] && command -v npm >/dev/null ||
+    packages="$packages nodejs npm libnode-dev"
 fi
 
 fail() { echo "setup: $*" >&2; exit 1; }

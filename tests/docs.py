@@ -23,7 +23,7 @@ problems = []
 def files():
     for path in ROOT.rglob("*"):
         name = str(path.relative_to(ROOT))
-        if path.is_file() and not re.match(r"(build|\.git)/", name) and not {"__pycache__", "node_modules"} & set(path.parts):
+        if path.is_file() and not re.match(r"(build|\.git)/|(.*/)?(__pycache__|node_modules)/", name):
             yield name
 
 
@@ -31,7 +31,8 @@ NAMES = set(files())
 SOURCES = {
     name: set(re.findall(r"\w+", (ROOT / name).read_text(errors="replace")))
     for name in NAMES
-    if name.startswith(("core/", "capi/", "bindings/", "docs/examples/", "tests/")) and name.endswith((".h", ".cc", ".c", ".go", ".js", ".ts", ".py", ".pyi"))
+    if name.startswith(("core/", "capi/", "bindings/", "docs/examples/", "tests/"))
+    and name.endswith((".h", ".cc", ".c", ".go", ".js", ".ts", ".py", ".pyi"))
 }
 
 

@@ -169,7 +169,8 @@ def main():
     for top in ("core", "capi", "bindings", "cli", "docs", "examples", "proto", "scripts", "tests"):
         for file in sorted((ROOT / top).rglob("*")):
             path = str(file.relative_to(ROOT))
-            if file.suffix not in SOURCES or not file.is_file() or re.search(r"(^|/)(build|node_modules|__pycache__|\.\w+)/", path):
+            others = re.search(r"(^|/)(build|node_modules|__pycache__|\.\w+)/", path)
+            if file.suffix not in SOURCES or not file.is_file() or others:
                 continue
             text = file.read_text(encoding="utf-8")
             lines = text.splitlines()
