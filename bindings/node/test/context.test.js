@@ -4,7 +4,7 @@
 const fs = require("node:fs");
 const path = require("node:path");
 
-const { Mailbox, ROOT, all, assert, connect, deferred, failure, it, nebula, program, serve } = require("./kit");
+const { Mailbox, ROOT, all, assert, connect, deferred, failure, folder, it, nebula, program, serve } = require("./kit");
 
 const { Metadata, RpcError, Service, Status, connect: dial } = nebula;
 
@@ -345,9 +345,8 @@ it("a server that closes cuts calls off, and one that drains lets them end", asy
 });
 
 it("a channel and a server over TLS", async (t) => {
-  const folder = fs.mkdtempSync("/tmp/neb-");
-  t.after(() => fs.rmSync(folder, { recursive: true }));
-  const [key, certificate] = ["key.pem", "cert.pem"].map((name) => path.join(folder, name));
+  const here = folder(t);
+  const [key, certificate] = ["key.pem", "cert.pem"].map((name) => path.join(here, name));
   require("node:child_process").execFileSync("openssl", [
     "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
     "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", key, "-out", certificate,

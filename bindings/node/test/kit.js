@@ -139,9 +139,16 @@ function program(t, source) {
   return new Program(t, process.execPath, ["-e", `const nebula = require(${nebula});${source}`]);
 }
 
+/** A folder of its own, removed at the end of the test. */
+function folder(t) {
+  const name = fs.mkdtempSync("/tmp/neb-");
+  t.after(() => fs.rmSync(name, { recursive: true }));
+  return name;
+}
+
 const python = (t, source) => new Program(t, PYTHON, ["-u", "-c", source]);
 
 module.exports = {
-  Mailbox, Program, ROOT, all, assert, collect, connect, deferred, eventually, failure, it, nebula, program, python,
-  serve,
+  Mailbox, Program, ROOT, all, assert, collect, connect, deferred, eventually, failure, folder, it, nebula, program,
+  python, serve,
 };

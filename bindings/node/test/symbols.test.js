@@ -5,7 +5,7 @@ const { execFileSync } = require("node:child_process");
 const fs = require("node:fs");
 const path = require("node:path");
 
-const { assert, it } = require("./kit");
+const { assert, folder, it } = require("./kit");
 
 const PACKAGE = path.dirname(__dirname);
 const ADDON = path.join(PACKAGE, "build/addon.node");
@@ -25,14 +25,13 @@ it("the addon needs the engine, and no library that Node has inside", () => {
 });
 
 it("the engine calls its own libraries, and the addon Node's libuv", (t) => {
-  const folder = fs.mkdtempSync("/tmp/neb-");
-  t.after(() => fs.rmSync(folder, { recursive: true }));
+  const here = folder(t);
   // A call over TLS makes use of all of them. Names are bound when they are first called.
   execFileSync(process.execPath, ["-e", `
     const nebula = require(${JSON.stringify(PACKAGE)});
     nebula.connect("tls://127.0.0.1:1").call("a.b").catch(() => {})`,
-  ], { env: { ...process.env, LD_DEBUG: "bindings", LD_DEBUG_OUTPUT: path.join(folder, "bindings") } });
-  const bindings = fs.readdirSync(folder).map((name) => fs.readFileSync(path.join(folder, name), "utf8")).join("");
+  ], { env: { ...process.env, LD_DEBUG: "bindings", LD_DEBUG_OUTPUT: path.join(here, "bindings") } });
+  const bindings = fs.readdirSync(here).map((name) => fs.readFileSync(path.join(here, name), "utf8")).join("");
   const bound = (from, symbol) => {
     const line = new RegExp(`file \\S*/${from}\\S* \\[0\\] to (\\S+) \\[0\\]: normal symbol .(${symbol})'`, "g");
     return new Set([...bindings.matchAll(line)].map((match) => path.basename(match[1])));

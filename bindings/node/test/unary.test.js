@@ -2,9 +2,10 @@
 "use strict";
 
 const fs = require("node:fs");
+const path = require("node:path");
 const { z } = require("zod");
 
-const { assert, connect, eventually, failure, it, nebula, program, serve } = require("./kit");
+const { Program, assert, connect, eventually, failure, folder, it, nebula, program, serve } = require("./kit");
 const { Echo } = require("./echo_pb.js");
 
 const { RpcError, Service, Status } = nebula;
@@ -33,6 +34,21 @@ it("a service is called by its name", async (t) => {
   assert.equal(await nebula.service("hello").greet({ name: "Ada" }), "Hello Ada!");
   assert.equal(await connect(t, "nebula://hello").call("/hello/greet", { name: "Bob" }), "Hello Bob!");
   assert.equal(await connect(t, "nebula:").call("hello.greet", { name: "Eve" }), "Hello Eve!");
+});
+
+it("modules import the package by its name", async (t) => {
+  const here = folder(t);
+  fs.mkdirSync(path.join(here, "node_modules"));
+  fs.symlinkSync(path.dirname(__dirname), path.join(here, "node_modules/nebula"));
+  fs.writeFileSync(path.join(here, "main.mjs"), `
+    import { Service, connect, serve } from "nebula";
+    const hello = new Service("hello", { greet: ({ name }) => "Hello " + name + "!" });
+    const server = await serve(hello, { address: "mem:m" });
+    console.log(await connect("mem:m").call("hello.greet", { name: "Ada" }));
+    server.close();`);
+  const child = new Program(t, process.execPath, [path.join(here, "main.mjs")]);
+  assert.equal(await child.line(), "Hello Ada!");
+  assert.deepEqual(await child.end(), [0, ""]);
 });
 
 it("nobody there says so at once, and what is similar", async (t) => {
@@ -239,9 +255,7 @@ it("what cannot be served is refused, and says why", async (t) => {
 });
 
 it("each kind of address", async (t) => {
-  const folder = fs.mkdtempSync("/tmp/neb-");
-  t.after(() => fs.rmSync(folder, { recursive: true }));
-  for (const address of ["tcp://127.0.0.1:0", `unix:${folder}/s`, "mem:node-test"]) {
+  for (const address of ["tcp://127.0.0.1:0", `unix:${folder(t)}/s`, "mem:node-test"]) {
     const { channel } = await serve(t, hello, { address });
     assert.equal(await channel.call("hello.greet"), "Hello world!");
   }
