@@ -17,7 +17,7 @@
 
 namespace {
 
-constexpr uint32_t batch_max = 256;       // events of one poll at most
+constexpr uint32_t batch_max = 256;       // events of one poll at most: the default of nebula_queue_options
 constexpr uint32_t fields = 9;            // numbers of an event: see deliver()
 constexpr size_t slab_bytes = 256 << 10;  // messages and metadata of one poll; more get an array of their own
 constexpr int polls_max = 4;              // in a row, before others on the loop get their turn
@@ -293,7 +293,6 @@ napi_value open(Arguments& a) {
   nebula_engine* engine = engine_of_process(&error);
   nebula_queue_options options = {};
   options.size = sizeof options;
-  options.batch = batch_max;
   nebula_queue* queue = engine ? nebula_queue_new(engine, &options, &error) : nullptr;
   if (!queue) return a.refuse(error);
 
