@@ -1,6 +1,8 @@
 // channel.js - channels: the way to services, and services as objects whose methods are called.
 "use strict";
 
+const { isUint8Array } = require("node:util/types");
+
 const abi = require("./abi");
 const { UnaryCall } = require("./call");
 const { BYTES_CODEC, JSON_CODEC, compressionOf, protoCodec } = require("./codec");
@@ -93,7 +95,7 @@ function codecOf(options, request) {
   if (typeof request?.$typeName === "string") {
     throw refused(`a ${request.$typeName} is sent by its service's description, as in channel.service(Greeter)`);
   }
-  return options.bytes || request instanceof Uint8Array ? BYTES_CODEC : JSON_CODEC;
+  return options.bytes || isUint8Array(request) ? BYTES_CODEC : JSON_CODEC;
 }
 
 // ---- services as objects ------------------------------------------------------------------------------------------

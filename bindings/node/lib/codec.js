@@ -5,6 +5,7 @@
 "use strict";
 
 const { isUtf8 } = require("node:buffer");
+const { isUint8Array } = require("node:util/types"); // of whatever context, as tests run in one of their own
 
 const abi = require("./abi");
 
@@ -50,7 +51,7 @@ const json = {
 
 const bytes = {
   encode(value) {
-    if (value instanceof Uint8Array) return value;
+    if (isUint8Array(value)) return value;
     throw new TypeError(`a Uint8Array is needed, not a ${typeof value}`);
   },
   decode: (data) => data,

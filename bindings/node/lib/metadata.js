@@ -2,6 +2,7 @@
 "use strict";
 
 const os = require("node:os");
+const { isUint8Array } = require("node:util/types");
 
 const NAME = /^(?!grpc-)[0-9a-z_.-]+$/;
 const TEXT = /^[ -~]*$/;
@@ -85,7 +86,7 @@ function bytesOf(name, value) {
     throw new TypeError(`metadata name ${JSON.stringify(name)}: only [0-9a-z_.-], and not beginning with grpc-`);
   }
   if (name.endsWith("-bin")) {
-    if (!(value instanceof Uint8Array)) throw new TypeError(`metadata "${name}": the value must be a Uint8Array`);
+    if (!isUint8Array(value)) throw new TypeError(`metadata "${name}": the value must be a Uint8Array`);
     return value;
   }
   if (typeof value !== "string") throw new TypeError(`metadata "${name}": the value must be a string`);
