@@ -25,7 +25,7 @@ export CC := $(if $(filter default,$(origin CC)),cc,$(CC))
 export CXX := $(if $(filter default,$(origin CXX)),c++,$(CXX))
 
 .PHONY: help setup demo build test bench bench-docs bench-peers counts sim attack interop planted fuzz install clean examples asan tsan clang fuzzers python \
-  python-asan go
+  python-asan go node
 .DELETE_ON_ERROR:
 
 help: ## what can be done here
@@ -41,7 +41,7 @@ demo: examples python ## a Python and a C service call each other by name: watch
 build: build/release/build.ninja ## the engine, the examples, the benchmarks, the simulation
 	@cmake --build build/release
 
-test: setup ## every test there is; ONLY="layers docs unit capi cpp tsan sim attack memory counts fuzz exports python go interop" for some
+test: setup ## every test there is; ONLY="layers docs unit capi cpp tsan sim attack memory counts fuzz exports python go node interop" for some
 	@$(PYTHON) tests/run.py $(ONLY)
 
 bench: build python ## the benchmarks; BENCH=memory for one of them, BENCH=unary for cases of speed, ARGS=--quick; figures in build/bench
@@ -85,7 +85,7 @@ install: build/release/build.ninja ## install library, header and pkg-config fil
 	@cmake --install build/release --prefix $(PREFIX)
 
 clean: ## remove all that was built
-	rm -rf build
+	rm -rf build bindings/node/build
 
 # ---- parts of the above ----
 build/%/build.ninja: | setup
@@ -119,6 +119,20 @@ $(VENV)/.nebula: $(VENV)/.tools $(NEBULA_PY)
 go: build/release/build.ninja ## the engine for bindings/go, into build/go/prefix; scripts/go.sh runs go with it
 	@cmake --build build/release --target nebula
 	@cmake --install build/release --prefix build/go/prefix >/dev/null
+
+# What the Node package is built against, and the packages of its tests. The addon lies beside its sources, as for npm.
+node: build/release/build.ninja build/node/.packages ## the addon of bindings/node; scripts/node.sh runs node with it
+	@cmake --build build/release --target nebula
+	@cmake --install build/release --prefix build/node/prefix >/dev/null
+	@PKG_CONFIG_PATH=$(CURDIR)/build/node/prefix/lib/pkgconfig bindings/node/build.sh
+build/node/.packages: bindings/node/test/package-lock.json | setup
+	@echo "node: packages of the tests into build/node"
+	@mkdir -p $(@D)
+	@cp bindings/node/test/package.json bindings/node/test/package-lock.json $(@D)
+	@cd $(@D) && npm ci --ignore-scripts --no-audit --no-fund --loglevel error >/dev/null
+	@ln -sfn ../../../bindings/node $(@D)/node_modules/nebula
+	@ln -sfn ../../bindings/node/test $(@D)/test
+	@touch $@
 
 # The same under the sanitizers, into a folder for PYTHONPATH; tests/run.py says how it is run.
 python-asan: $(VENV)/.nebula

@@ -25,6 +25,13 @@ esac
 # Go, unless there is one. Debian's is enough for bindings/go; gRPC as a peer of its tests wants one from 1.21 on.
 [ -n "${1:-}" ] || command -v go >/dev/null || packages="$packages golang-go"
 
+# Node, unless there is one that has its headers, which nodejs.org's and NodeSource's have.
+if [ -z "${1:-}" ]; then
+  node=$(command -v node || true)
+  [ -n "$node" ] && [ -f "${node%/bin/node}/include/node/node_api.h" ] && command -v npm >/dev/null ||
+    packages="$packages nodejs npm libnode-dev"
+fi
+
 fail() { echo "setup: $*" >&2; exit 1; }
 list() { echo $*; }  # on one line
 

@@ -56,11 +56,13 @@ CROSSING = re.compile(
 )
 
 LINES_MAX = 600  # of a file in core: beyond it there is a seam to be found
-SOURCES = {".h", ".hpp", ".c", ".cc", ".go", ".py", ".sh", ".proto", ".pyi"}
+SOURCES = {".h", ".hpp", ".c", ".cc", ".go", ".py", ".sh", ".proto", ".pyi", ".js", ".ts"}
 HEADERLESS = {
     "examples/1_hello/hello.py": "the README shows it letter by letter",
     "proto/grpc/health/v1/health.proto": "gRPC's own file",
     "examples/1_hello/go/clockpb/clock.pb.go": "made by protoc-gen-go",
+    **{f"{stem}_pb{ending}": "made by protoc-gen-es"
+       for stem in ("examples/1_hello/node/clock", "bindings/node/test/echo") for ending in (".js", ".d.ts")},
 }
 # What a program in examples/ may include: nebula.h, its own generated messages, and what every libc or libstdc++ has.
 EXAMPLE_INCLUDE = re.compile(
@@ -167,7 +169,8 @@ def main():
     for top in ("core", "capi", "bindings", "cli", "docs", "examples", "proto", "scripts", "tests"):
         for file in sorted((ROOT / top).rglob("*")):
             path = str(file.relative_to(ROOT))
-            if file.suffix not in SOURCES or not file.is_file() or re.search(r"(^|/)(build|__pycache__|\.\w+)/", path):
+            others = re.search(r"(^|/)(build|node_modules|__pycache__|\.\w+)/", path)
+            if file.suffix not in SOURCES or not file.is_file() or others:
                 continue
             text = file.read_text(encoding="utf-8")
             lines = text.splitlines()

@@ -2,12 +2,12 @@
 # tests/run.py - builds and runs every test of the repository, and counts.
 #
 # usage: tests/run.py [part...]     none: all of them
-# parts: layers docs unit capi cpp tsan sim attack memory counts fuzz exports python go interop
+# parts: layers docs unit capi cpp tsan sim attack memory counts fuzz exports python go node interop
 #
 # One line per program: name, outcome, time; the full output of what failed, and what begins with "note: " of what did
-# not. Criterion programs, go test and pytest count each of their tests, everything else counts as one. A build that fails, a
-# program that crashes, hangs or runs no test at all, and a test folder without a program are failures too; with CI set,
-# so is a test that was skipped. The last line is "N passed, N failed".
+# not. Criterion programs, go test, node:test and pytest count each of their tests, everything else counts as one. A build
+# that fails, a program that crashes, hangs or runs no test at all, and a test folder without a program are failures too;
+# with CI set, so is a test that was skipped. The last line is "N passed, N failed".
 import os
 import pathlib
 import re
@@ -63,7 +63,7 @@ def execute(command, env=None):
 
 
 def tally(output):
-    """Passed and failed tests by the words of Criterion, the matrix of interop, go test or pytest; None if they are of none."""
+    """Passed and failed tests by the words of Criterion, interop's matrix, go test, node:test or pytest; None: of none."""
     found = re.findall(r"Synthesis: Tested: (\d+) \| Passing: (\d+) \| Failing: (\d+) \| Crashing: (\d+)", output)
     if found:
         tested, passing, _, _ = map(int, found[-1])
@@ -73,6 +73,9 @@ def tally(output):
     if found := re.findall(r"^--- (PASS|FAIL|SKIP): ", output, re.M):  # go test -v
         bad = ["FAIL"] + (["SKIP"] if os.environ.get("CI") else [])
         return found.count("PASS"), sum(found.count(word) for word in bad)
+    if found := dict(re.findall(r"^# (pass|fail|cancelled|skipped|todo) (\d+)$", output, re.M)):  # TAP of node:test
+        bad = ["fail", "cancelled"] + (["skipped", "todo"] if os.environ.get("CI") else [])
+        return int(found["pass"]), sum(int(found[word]) for word in bad)
     found = re.findall(r"^(?:=+ )?((?:\d+ \w+(?:, )?)+) in [\d.]+s\b.*$", output, re.M)
     if found:
         words = {word: int(number) for number, word in re.findall(r"(\d+) (\w+)", found[-1])}
@@ -265,6 +268,12 @@ def go():
     run("go (peers)", ["scripts/go.sh", folders[2], "test", "-p", "1", "-count=1", "-v", "."], counted=True)
 
 
+def node():
+    """The Node package, with gRPC and Python as its peers, and its types."""
+    tests = sorted(str(file.relative_to(ROOT)) for file in (ROOT / "bindings/node/test").glob("*.test.js"))
+    run("node", ["scripts/node.sh", "--test", "--test-reporter=tap", *tests], counted=True)
+
+
 def interop():
     pytest("interop", "tests/interop")
     run("interop (grpc-go)", [sys.executable, "tests/interop/go/matrix.py", "--short"])
@@ -274,7 +283,7 @@ def interop():
 PARTS = {
     layers: [], docs: [], unit: ["asan"], capi: ["asan"], cpp: ["asan"], tsan: ["tsan"], sim: ["build", "asan"],
     attack: ["build"], memory: ["build", "python"], counts: ["build"], fuzz: ["fuzzers"], exports: ["build"],
-    python: ["python", "python-asan"], go: ["go", "python"], interop: ["build", "python"],
+    python: ["python", "python-asan"], go: ["go", "python"], node: ["node", "python"], interop: ["build", "python"],
 }
 
 
