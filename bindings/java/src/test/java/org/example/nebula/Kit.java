@@ -173,10 +173,17 @@ final class Kit implements AfterEachCallback {
 
     /** Starts a class of the tests. */
     Program startJava(Class<?> program, String... arguments) throws IOException {
+        List<String> command = new ArrayList<>(List.of(program.getName()));
+        command.addAll(List.of(arguments));
+        return startJava(command.toArray(new String[0]));
+    }
+
+    /** Starts a class, or a source. */
+    Program startJava(String... programAndArguments) throws IOException {
         List<String> command = new ArrayList<>(List.of(
                 Path.of(System.getProperty("java.home"), "bin/java").toString(), "-Xcheck:jni", "-Xshare:auto",
-                "-XX:TieredStopAtLevel=1", "-cp", System.getProperty("java.class.path"), program.getName()));
-        command.addAll(List.of(arguments));
+                "-XX:TieredStopAtLevel=1", "-cp", System.getProperty("java.class.path")));
+        command.addAll(List.of(programAndArguments));
         return ending(new Program(command));
     }
 }
