@@ -117,18 +117,18 @@ ABI(jlong, engineNew)(ENV, jbyteArray registry) {
   return engine == NULL ? refuse(env, &error) : (jlong)(intptr_t)engine;
 }
 
-ABI(jlong, queueNew)(ENV, jlong engine, jint batch) {
+ABI(jlong, queueNew)(ENV, jlong engine) {
   (void)self;
   nebula_error error;
-  nebula_queue_options options = {sizeof options, NEBULA_QUEUE_INLINE, sizeof(nebula_event), (uint32_t)batch, 0, 0};
+  nebula_queue_options options = {.size = sizeof options, .event_size = sizeof(nebula_event)};
   nebula_queue *queue = nebula_queue_new(POINTER(nebula_engine, engine), &options, &error);
   return queue == NULL ? refuse(env, &error) : (jlong)(intptr_t)queue;
 }
 
-ABI(jobject, queueEvents)(ENV, jlong queue, jint batch) {
+ABI(jobject, queueEvents)(ENV, jlong queue) {
   (void)self;
   void *events = (void *)(intptr_t)nebula_queue_events(POINTER(nebula_queue, queue));
-  return (*env)->NewDirectByteBuffer(env, events, (jlong)batch * (jlong)sizeof(nebula_event));
+  return (*env)->NewDirectByteBuffer(env, events, 256 * sizeof(nebula_event));  // as many as nebula.h says
 }
 
 ABI(jint, poll)(ENV, jlong queue, jint timeout_ms) {

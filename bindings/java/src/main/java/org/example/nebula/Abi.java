@@ -36,9 +36,10 @@ final class Abi {
     /** registry null: that of NEBULA_REGISTRY, or the host's. */
     static native long engineNew(byte[] registry);
 
-    static native long queueNew(long engine, int batch);
+    static native long queueNew(long engine);
 
-    static native ByteBuffer queueEvents(long queue, int batch);
+    /** The memory that poll fills with events. */
+    static native ByteBuffer queueEvents(long queue);
 
     static native int poll(long queue, int timeoutMs);
 

@@ -85,6 +85,7 @@ public final class Client {
      * Calls a method of one request and one answer, and waits. Interrupted, it ends the call and fails with CANCELLED.
      */
     public <Out> Out call(String method, Object request, Class<Out> answer) {
+        Port.checkMayBlock();
         return UnaryCall.begin(outgoing(method, Abi.UNARY, Codec.ofValue(request), answer), request).await();
     }
 

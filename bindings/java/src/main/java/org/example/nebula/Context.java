@@ -181,7 +181,13 @@ public final class Context {
             actions = List.copyOf(onCancel);
         }
         flow.end();
-        actions.forEach(Runnable::run);
+        for (Runnable action : actions) {
+            try {
+                action.run();
+            } catch (RuntimeException bug) { // of one; the others are run
+                Port.LOG.log(System.Logger.Level.ERROR, "a callback failed", bug);
+            }
+        }
     }
 
     /** The handler is done: whoever still holds a stream of it gets no answer. */

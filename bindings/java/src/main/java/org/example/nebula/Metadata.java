@@ -20,9 +20,13 @@ public final class Metadata {
             return !name.endsWith("-bin");
         }
 
+        private static boolean isOfName(int letter) {
+            return letter >= 'a' && letter <= 'z' || letter >= '0' && letter <= '9' || "_.-".indexOf(letter) >= 0;
+        }
+
         /** What is wrong with it; null: nothing. */
         String fault() {
-            if (!name.matches("[0-9a-z_.-]+") || name.startsWith("grpc-")) {
+            if (name.isEmpty() || !name.chars().allMatch(Pair::isOfName) || name.startsWith("grpc-")) {
                 return "metadata name \"" + name + "\": only [0-9a-z_.-], and not beginning with grpc-";
             }
             for (byte each : value) {

@@ -23,7 +23,7 @@ final class Port extends Thread {
 
     static final System.Logger LOG = System.getLogger("org.example.nebula");
 
-    private static final int BATCH = 256, EVENT_BYTES = 64;
+    private static final int EVENT_BYTES = 64;
     private static final AtomicLong lastTag = new AtomicLong();
     private static final AtomicInteger turn = new AtomicInteger();
     private static long engine;
@@ -35,8 +35,8 @@ final class Port extends Thread {
 
     private Port(int number) {
         super("nebula-" + number);
-        queue = Abi.queueNew(engine, BATCH);
-        events = Abi.queueEvents(queue, BATCH).order(ByteOrder.nativeOrder());
+        queue = Abi.queueNew(engine);
+        events = Abi.queueEvents(queue).order(ByteOrder.nativeOrder());
         setDaemon(true);
     }
 

@@ -67,6 +67,7 @@ final class ServedMethod<In, Out> implements Port.Receiver {
             return;
         }
         if (event.kind() == Abi.EV_CANCELLED) {
+            running.remove(event.call()); // its last event
             context.die(Code.of(event.status()));
         } else {
             context.flow.on(event);

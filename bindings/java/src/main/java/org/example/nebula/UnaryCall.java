@@ -43,7 +43,6 @@ final class UnaryCall<Out> implements Port.Receiver {
     }
 
     Out await() {
-        Port.checkMayBlock();
         try {
             return answer(ended.get());
         } catch (InterruptedException now) {

@@ -15,6 +15,7 @@ import java.util.NoSuchElementException;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.Flow;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
@@ -236,6 +237,80 @@ class StreamTest {
         read.countDown();
         done.get(Kit.PATIENCE.toSeconds(), TimeUnit.SECONDS);
         assertEquals(COUNT, stream.finish());
+    }
+
+    // ---- Flow -------------------------------------------------------------------------------------------------------
+
+    /** Keeps what it is told, and asks for nothing by itself. */
+    private static final class Subscriber<T> implements Flow.Subscriber<T> {
+        final BlockingQueue<Object> told = new LinkedBlockingQueue<>();
+        Flow.Subscription subscription;
+
+        @Override
+        public void onSubscribe(Flow.Subscription given) {
+            subscription = given;
+        }
+
+        @Override
+        public void onNext(T message) {
+            told.add(message);
+        }
+
+        @Override
+        public void onError(Throwable failure) {
+            told.add(failure instanceof NebulaException ? ((NebulaException) failure).code() : failure.getClass());
+        }
+
+        @Override
+        public void onComplete() {
+            told.add("complete");
+        }
+    }
+
+    @Test
+    void aPublisherGivesWhatIsAskedForAndTheEnd() throws Exception {
+        Client client = kit.serve(numbers());
+        for (int count : new int[] {0, 3}) {
+            Subscriber<Int64Value> subscriber = new Subscriber<>();
+            Flow.Publisher<Int64Value> publisher =
+                    client.serverStream("numbers.Count", Int64Value.of(count), Int64Value.class).publisher();
+            publisher.subscribe(subscriber);
+            for (int i = 0; i < count; i++) {
+                assertTrue(subscriber.told.isEmpty());
+                subscriber.subscription.request(1);
+                assertEquals(Int64Value.of(i), Kit.take(subscriber.told));
+            }
+            assertEquals("complete", Kit.take(subscriber.told));
+            Subscriber<Int64Value> second = new Subscriber<>();
+            publisher.subscribe(second);
+            assertEquals(IllegalStateException.class, Kit.take(second.told));
+        }
+        Subscriber<Int64Value> greedy = new Subscriber<>();
+        client.serverStream("numbers.Count", Int64Value.of(1), Int64Value.class).publisher().subscribe(greedy);
+        greedy.subscription.request(0);
+        assertEquals(IllegalArgumentException.class, Kit.take(greedy.told));
+    }
+
+    @Test
+    void aSubscriptionThatIsCancelledEndsTheCallAndAFailureIsTold() throws Exception {
+        BlockingQueue<Code> ended = new LinkedBlockingQueue<>();
+        CallStream<Void, Integer> stream = kit.serve(new Server().serverStream(
+                "endless.get", Integer.class, Integer.class, (in, answers, context) ->
+                        endless(context, ended, () -> answers.send(1)))).serverStream("endless.get", 1, Integer.class);
+        Subscriber<Integer> subscriber = new Subscriber<>();
+        stream.publisher().subscribe(subscriber);
+        subscriber.subscription.request(1);
+        assertEquals(1, Kit.take(subscriber.told));
+        subscriber.subscription.cancel();
+        assertEquals(Code.CANCELLED, Kit.take(ended));
+        assertTrue(subscriber.told.isEmpty());
+
+        Subscriber<Int64Value> failing = new Subscriber<>();
+        CallStream<Int64Value, Int64Value> talk =
+                kit.serve(numbers()).bidi("numbers.Double", Int64Value.class, Int64Value.class);
+        talk.publisher().subscribe(failing);
+        talk.send(Int64Value.of(-1));
+        assertEquals(Code.OUT_OF_RANGE, Kit.take(failing.told));
     }
 
     // ---- ends -------------------------------------------------------------------------------------------------------
