@@ -138,7 +138,7 @@ public final class Context {
                     parent.failure().code(), method.label() + ": the call that it would be made for is over");
         }
         Duration left = parent == null ? null : parent.timeLeft().orElse(null);
-        Duration shortest = timeout == null || left != null && left.compareTo(timeout) < 0 ? left : timeout;
+        Duration shortest = timeout == null || (left != null && left.compareTo(timeout) < 0) ? left : timeout;
         if (shortest == null) {
             return 0;
         }

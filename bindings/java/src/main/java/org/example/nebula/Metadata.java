@@ -60,11 +60,12 @@ public final class Metadata {
         return metadata;
     }
 
+    /** These, and one more at the end. */
     public Metadata with(String name, String value) {
         return with(name, value.getBytes(StandardCharsets.UTF_8));
     }
 
-    /** For names that end in "-bin". */
+    /** The same with any bytes, for names that end in "-bin". */
     public Metadata with(String name, byte[] value) {
         Pair pair = new Pair(name, value.clone());
         if (pair.fault() != null) {

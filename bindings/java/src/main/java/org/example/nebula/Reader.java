@@ -11,8 +11,8 @@ public interface Reader<T> extends Iterable<T> {
     T receive();
 
     /**
-     * The messages for one subscriber, as it asks for them, on a thread of their own. A subscription that is cancelled ends
-     * the call, where that is ours to do. A JSON null is left out, for subscribers may not be given one.
+     * The messages for one subscriber, as it asks for them, on a thread of their own. A subscription that is cancelled
+     * ends the call, where that is ours to do. A JSON null is left out, for subscribers may not be given one.
      */
     default Flow.Publisher<T> publisher() {
         return new MessagePublisher<>(this);

@@ -52,6 +52,11 @@ public final class Server implements AutoCloseable {
         return this;
     }
 
+    /**
+     * Registers a method: one request, one answer.
+     *
+     * @param name "hello.greet" or "/hello/greet"
+     */
     public <In, Out> Server unary(String name, Class<In> request, Class<Out> answer, Handler.Unary<In, Out> handler) {
         return add(new ServedMethod<>(name, Abi.UNARY, request, answer, method -> (context, data) -> {
             method.answer(context, handler.handle(method.decode(context, data), context));
@@ -59,11 +64,13 @@ public final class Server implements AutoCloseable {
         }));
     }
 
+    /** Registers a method whose answer comes later. No thread waits for it, so any number of its calls may be open. */
     public <In, Out> Server async(String name, Class<In> request, Class<Out> answer, Handler.Async<In, Out> handler) {
         return add(new ServedMethod<>(name, Abi.UNARY, request, answer, method -> (context, data) ->
                 handler.handle(method.decode(context, data), context).thenAccept(out -> method.answer(context, out))));
     }
 
+    /** Registers a method that answers with many messages, until its handler returns. */
     public <In, Out> Server serverStream(
             String name, Class<In> request, Class<Out> answer, Handler.ServerStream<In, Out> handler) {
         return add(new ServedMethod<>(name, Abi.SERVER_STREAM, request, answer, method -> (context, data) -> {
@@ -73,6 +80,7 @@ public final class Server implements AutoCloseable {
         }));
     }
 
+    /** Registers a method that answers many messages with one. */
     public <In, Out> Server clientStream(
             String name, Class<In> request, Class<Out> answer, Handler.ClientStream<In, Out> handler) {
         int shape = Abi.CLIENT_STREAM | Abi.HOLD;
@@ -82,6 +90,7 @@ public final class Server implements AutoCloseable {
         }));
     }
 
+    /** Registers a method that takes and gives many messages, until its handler returns. */
     public <In, Out> Server bidi(String name, Class<In> request, Class<Out> answer, Handler.Bidi<In, Out> handler) {
         return add(new ServedMethod<>(name, Abi.BIDI | Abi.HOLD, request, answer, method -> (context, data) -> {
             handler.handle(streamOf(method, context), context);
