@@ -5,6 +5,6 @@
 set -eu
 home=${JAVA_HOME:-$(dirname "$(dirname "$(readlink -f "$(command -v javac)")")")}
 mkdir -p "$(dirname "$1")"
-exec ${CC:-cc} -std=c11 -O2 -g -fPIC -shared -fvisibility=hidden -Wall -Wextra -Werror -o "$1" \
+exec ${CC:-cc} -std=c11 -O2 -g -fPIC -shared -fvisibility=hidden -Wall -Wextra -o "$1" \
   -I"$home/include" -I"$home/include/linux" "$(dirname "$0")/nebula_jni.c" \
   $(pkg-config --cflags --libs nebula) -Wl,-rpath,"$(pkg-config --variable=libdir nebula)"

@@ -89,11 +89,9 @@ class ContextTest {
         Waiting waiting = new Waiting();
         // Until one is long enough for the handler to begin, on whatever machine.
         for (Duration timeout = Duration.ofMillis(50);; timeout = timeout.multipliedBy(2)) {
-            long began = System.nanoTime();
             Client client = waiting.client.withTimeout(timeout);
             NebulaException failure = Kit.failure(() -> client.call("wait.forever", 1, Integer.class));
             assertEquals(Code.DEADLINE_EXCEEDED, failure.code());
-            assertTrue(System.nanoTime() - began >= timeout.toNanos());
             if (waiting.entered.poll() != null) {
                 waiting.expectCancelled();
                 return;
@@ -179,6 +177,7 @@ class ContextTest {
                 .unary("outer.stream", Integer.class, Integer.class, (in, context) -> {
                     CallStream<Void, Integer> stream = waiting.client.serverStream("wait.stream", in, Integer.class);
                     assertEquals(in, stream.receive());
+                    seen.add(Code.OK);
                     seen.add(Kit.failure(stream::receive).code());
                     return in;
                 }));
@@ -189,6 +188,7 @@ class ContextTest {
         assertEquals(Code.CANCELLED, Kit.take(seen)); // a call begun after the end does not begin
 
         CompletableFuture<Integer> stream = outer.callAsync("outer.stream", 1, Integer.class);
+        assertEquals(Code.OK, Kit.take(seen)); // what came before the end is there
         waiting.enteredThen(() -> stream.cancel(true));
         waiting.expectCancelled();
         assertEquals(Code.CANCELLED, Kit.take(seen));
@@ -349,13 +349,13 @@ class ContextTest {
     }
 
     @Test
-    void anExecutorThatTakesNoMoreAnswersSo() {
+    void anExecutorThatTakesNoMoreAnswersSo() throws Exception {
         Server server = new Server(new ServerOptions().executor(task -> {
             throw new java.util.concurrent.RejectedExecutionException("full");
         })).unary("a.b", Integer.class, Integer.class, (in, context) -> in);
         Client client = kit.serve(server);
         assertEquals(Code.RESOURCE_EXHAUSTED, Kit.failure(() -> client.call("a.b", 1, Integer.class)).code());
-        assertEquals(0, server.runningCalls());
+        Kit.eventually("the server forgets it", () -> server.runningCalls() == 0);
     }
 
     @Test

@@ -3,6 +3,7 @@ package org.example.nebula;
 
 import java.io.BufferedReader;
 import java.io.InputStreamReader;
+import java.time.Duration;
 import java.util.Map;
 
 final class HelloProgram {
@@ -12,7 +13,7 @@ final class HelloProgram {
     public static void main(String[] arguments) {
         BufferedReader told = new BufferedReader(new InputStreamReader(System.in));
         String name = arguments[0];
-        new Server()
+        new Server(new ServerOptions().drainTimeout(Duration.ofSeconds(120)))
                 .unary(name + ".greet", Person.class, String.class, (person, context) -> "Hello " + person.name() + "!")
                 .unary(name + ".wait", Map.class, String.class, (any, context) -> {
                     System.out.println("entered");

@@ -145,7 +145,7 @@ class LoadTest {
         final CountDownLatch entered = new CountDownLatch(1), leave = new CountDownLatch(1);
         final CountDownLatch cancelled = new CountDownLatch(1);
         final CompletableFuture<Integer> answer;
-        final Server server = new Server().announce("slow")
+        final Server server = new Server(new ServerOptions().drainTimeout(Kit.PATIENCE)).announce("slow")
                 .unary("slow.call", Integer.class, Integer.class, (in, context) -> {
                     context.onCancel(() -> {
                         cancelled.countDown();
