@@ -25,7 +25,7 @@ export CC := $(if $(filter default,$(origin CC)),cc,$(CC))
 export CXX := $(if $(filter default,$(origin CXX)),c++,$(CXX))
 
 .PHONY: help setup demo build test bench bench-docs bench-peers counts sim attack interop planted fuzz install clean examples asan tsan clang fuzzers python \
-  python-asan go node
+  python-asan go java node
 .DELETE_ON_ERROR:
 
 help: ## what can be done here
@@ -41,7 +41,7 @@ demo: examples python ## a Python and a C service call each other by name: watch
 build: build/release/build.ninja ## the engine, the examples, the benchmarks, the simulation
 	@cmake --build build/release
 
-test: setup ## every test there is; ONLY="layers docs unit capi cpp tsan sim attack memory counts fuzz exports python go node interop" for some
+test: setup ## every test there is; ONLY="layers docs unit capi cpp tsan sim attack memory counts fuzz exports python go java node interop" for some
 	@$(PYTHON) tests/run.py $(ONLY)
 
 bench: build python ## the benchmarks; BENCH=memory for one of them, BENCH=unary for cases of speed, ARGS=--quick; figures in build/bench
@@ -119,6 +119,12 @@ $(VENV)/.nebula: $(VENV)/.tools $(NEBULA_PY)
 go: build/release/build.ninja ## the engine for bindings/go, into build/go/prefix; scripts/go.sh runs go with it
 	@cmake --build build/release --target nebula
 	@cmake --install build/release --prefix build/go/prefix >/dev/null
+
+# The Java package, with its JNI library inside. Maven fetches what it needs once, into ~/.m2.
+java: build/release/build.ninja ## the Java package, into build/java/target; scripts/java.sh runs java with it
+	@cmake --build build/release --target nebula
+	@cmake --install build/release --prefix build/java/prefix >/dev/null
+	@PKG_CONFIG_PATH=$(CURDIR)/build/java/prefix/lib/pkgconfig mvn -q -B -f bindings/java package -Dmaven.test.skip=true
 
 # What the Node package is built against, and the packages of its tests. The addon lies beside its sources, as for npm.
 node: build/release/build.ninja build/node/.packages ## the addon of bindings/node; scripts/node.sh runs node with it

@@ -24,6 +24,9 @@ esac
 
 # Go, unless there is one. Debian's is enough for bindings/go; gRPC as a peer of its tests wants one from 1.21 on.
 [ -n "${1:-}" ] || command -v go >/dev/null || packages="$packages golang-go"
+# A JDK and Maven for bindings/java, the same way. 17 is the oldest that will do.
+[ -n "${1:-}" ] || command -v javac >/dev/null || packages="$packages openjdk-17-jdk-headless"
+[ -n "${1:-}" ] || command -v mvn >/dev/null || packages="$packages maven"
 
 # Node, unless there is one that has its headers, which nodejs.org's and NodeSource's have.
 if [ -z "${1:-}" ]; then

@@ -10,7 +10,7 @@ import re
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-ENDINGS = "h|hpp|c|cc|go|js|ts|py|pyi|sh|md|txt|map|in|proto|toml|i"
+ENDINGS = "h|hpp|c|cc|go|java|js|ts|py|pyi|sh|md|txt|map|in|proto|toml|i"
 PATH = re.compile(rf"[\w./-]*\w\.(?:{ENDINGS})")
 # Of other people, or made by a build.
 FOREIGN = {"uv.h", "config.h"}
@@ -32,7 +32,7 @@ SOURCES = {
     name: set(re.findall(r"\w+", (ROOT / name).read_text(errors="replace")))
     for name in NAMES
     if name.startswith(("core/", "capi/", "bindings/", "docs/examples/", "tests/"))
-    and name.endswith((".h", ".cc", ".c", ".go", ".js", ".ts", ".py", ".pyi"))
+    and name.endswith((".h", ".cc", ".c", ".go", ".java", ".js", ".ts", ".py", ".pyi"))
 }
 
 

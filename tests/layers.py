@@ -56,7 +56,7 @@ CROSSING = re.compile(
 )
 
 LINES_MAX = 600  # of a file in core: beyond it there is a seam to be found
-SOURCES = {".h", ".hpp", ".c", ".cc", ".go", ".py", ".sh", ".proto", ".pyi", ".js", ".ts"}
+SOURCES = {".h", ".hpp", ".c", ".cc", ".go", ".java", ".py", ".sh", ".proto", ".pyi", ".js", ".ts"}
 HEADERLESS = {
     "examples/1_hello/hello.py": "the README shows it letter by letter",
     "proto/grpc/health/v1/health.proto": "gRPC's own file",

@@ -2,12 +2,12 @@
 # tests/run.py - builds and runs every test of the repository, and counts.
 #
 # usage: tests/run.py [part...]     none: all of them
-# parts: layers docs unit capi cpp tsan sim attack memory counts fuzz exports python go node interop
+# parts: layers docs unit capi cpp tsan sim attack memory counts fuzz exports python go java node interop
 #
 # One line per program: name, outcome, time; the full output of what failed, and what begins with "note: " of what did
-# not. Criterion programs, go test, node:test and pytest count each of their tests, everything else counts as one. A build
-# that fails, a program that crashes, hangs or runs no test at all, and a test folder without a program are failures too;
-# with CI set, so is a test that was skipped. The last line is "N passed, N failed".
+# not. Criterion programs, go test, Maven, node:test and pytest count each of their tests, everything else counts as one.
+# A build that fails, a program that crashes, hangs or runs no test at all, and a test folder without a program are
+# failures too; with CI set, so is a test that was skipped. The last line is "N passed, N failed".
 import os
 import pathlib
 import re
@@ -63,7 +63,7 @@ def execute(command, env=None):
 
 
 def tally(output):
-    """Passed and failed tests by the words of Criterion, interop's matrix, go test, node:test or pytest; None: of none."""
+    """Passed and failed tests by what Criterion, interop's matrix, go test, Maven, node:test or pytest say, or None."""
     found = re.findall(r"Synthesis: Tested: (\d+) \| Passing: (\d+) \| Failing: (\d+) \| Crashing: (\d+)", output)
     if found:
         tested, passing, _, _ = map(int, found[-1])
@@ -76,6 +76,9 @@ def tally(output):
     if found := dict(re.findall(r"^# (pass|fail|cancelled|skipped|todo) (\d+)$", output, re.M)):  # TAP of node:test
         bad = ["fail", "cancelled"] + (["skipped", "todo"] if os.environ.get("CI") else [])
         return int(found["pass"]), sum(int(found[word]) for word in bad)
+    if found := re.findall(r"Tests run: (\d+), Failures: (\d+), Errors: (\d+), Skipped: (\d+)$", output, re.M):  # Maven
+        ran, failures, errors, skipped = map(int, found[-1])
+        return ran - failures - errors - skipped, failures + errors + (skipped if os.environ.get("CI") else 0)
     found = re.findall(r"^(?:=+ )?((?:\d+ \w+(?:, )?)+) in [\d.]+s\b.*$", output, re.M)
     if found:
         words = {word: int(number) for number, word in re.findall(r"(\d+) (\w+)", found[-1])}
@@ -101,9 +104,10 @@ def run(name, command, env=None, counted=False):
         trouble = f"exit code {code}"
     elif good + bad == 0:
         trouble = "ran no test"
-    elif bad == 0 and (reports := len(re.findall(r"^SUMMARY: \w+Sanitizer", output, re.M))):
-        # LeakSanitizer speaks when the process of a test ends; Criterion has counted that test as passed by then.
-        trouble = f"{reports} sanitizer reports"
+    elif bad == 0 and (reports := len(re.findall(r"^SUMMARY: \w+Sanitizer|(?:WARNING|ERROR) in native method", output, re.M))):
+        # LeakSanitizer speaks when the process of a test ends; Criterion has counted that test as passed by then. Nor do
+        # the words of java -Xcheck:jni fail a test.
+        trouble = f"{reports} reports"
         good, bad = max(good - reports, 0), reports
     if trouble and bad == 0:
         bad = 1
@@ -268,6 +272,12 @@ def go():
     run("go (peers)", ["scripts/go.sh", folders[2], "test", "-p", "1", "-count=1", "-v", "."], counted=True)
 
 
+def java():
+    """The Java package under -Xcheck:jni, among Java's own gRPC and Python."""
+    env = {"PKG_CONFIG_PATH": str(ROOT / "build/java/prefix/lib/pkgconfig")}
+    run("java", ["mvn", "-B", "-f", "bindings/java", "test"], env, counted=True)
+
+
 def node():
     """The Node package, with gRPC and Python as its peers, and its types."""
     tests = sorted(str(file.relative_to(ROOT)) for file in (ROOT / "bindings/node/test").glob("*.test.js"))
@@ -283,7 +293,8 @@ def interop():
 PARTS = {
     layers: [], docs: [], unit: ["asan"], capi: ["asan"], cpp: ["asan"], tsan: ["tsan"], sim: ["build", "asan"],
     attack: ["build"], memory: ["build", "python"], counts: ["build"], fuzz: ["fuzzers"], exports: ["build"],
-    python: ["python", "python-asan"], go: ["go", "python"], node: ["node", "python"], interop: ["build", "python"],
+    python: ["python", "python-asan"], go: ["go", "python"], java: ["java", "python"], node: ["node", "python"],
+    interop: ["build", "python"],
 }
 
 

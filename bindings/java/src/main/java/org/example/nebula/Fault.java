@@ -1,0 +1,7 @@
+// Fault.java - whose fault a failure is.
+package org.example.nebula;
+
+/** Whose fault a failure is. */
+public enum Fault {
+    NONE, CALLER, NETWORK, CALLEE, OVERLOAD
+}
