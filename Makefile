@@ -44,7 +44,7 @@ build: build/release/build.ninja ## the engine, the examples, the benchmarks, th
 test: setup ## every test there is; ONLY="layers docs unit capi cpp tsan sim attack memory counts fuzz exports python go java node interop" for some
 	@$(PYTHON) tests/run.py $(ONLY)
 
-bench: build python ## the benchmarks; BENCH=memory for one of them, BENCH=unary for cases of speed, ARGS=--quick; figures in build/bench
+bench: build python ## the benchmarks; BENCH=memory for one of them, BENCH=unary for cases of speed, ARGS=--quick or --goals; figures in build/bench
 	@$(PYTHON) tests/bench/run.py $(ARGS) $(BENCH)
 
 bench-docs: ## what `make bench` has measured, rendered into docs/performance.md

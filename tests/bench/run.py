@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 # bench/run.py - runs the benchmarks, one after the other: build/release/tests/bench_*_bench and tests/bench/*_bench.py.
 #
-# usage: tests/bench/run.py [--quick] [pattern...]
+# usage: tests/bench/run.py [--quick | --goals] [pattern...]
 #        pattern: those whose names have one of them; none: all. A pattern that no name has chooses cases of the speed
 #                 benchmark: unary, stream, tls_unary_20B...
-#        --quick: does each of them work? The figures are worth little
+#        --quick: does each of them work? The figures are worth little. --goals: the cases of speed with a promise
 #
 # What they print is kept in build/bench/<name>.json too, line by line, unless they write that themselves. Returns 1
 # when one of them did: a bound was not kept.
@@ -43,13 +43,15 @@ def run(name, command):
 
 
 def main(words):
-    patterns = [word for word in words if word != "--quick"]
+    patterns = [word for word in words if not word.startswith("--")]
     chosen = {name: command for name, command in benchmarks().items()
               if not patterns or any(pattern in name for pattern in patterns)}
     if not chosen:
         chosen = {"speed": [*benchmarks()["speed"], *patterns]}
     if "--quick" in words:
         chosen = {name: command + [QUICK[name]] * (name in QUICK) for name, command in chosen.items()}
+    if "--goals" in words:
+        chosen = {"speed": [*benchmarks()["speed"], "--goals"]}
     RESULTS.mkdir(parents=True, exist_ok=True)
     return max(run(name, command) != 0 for name, command in chosen.items())
 

@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
 # bench/speed_bench.py - Nebula and its peers, in the same run: what a call costs, how many there are in a second.
 #
-# usage: tests/bench/speed_bench.py [--rounds N] [--seconds S] [--quick] [pattern]
-#        pattern: only cases whose names have it. --quick: does each case work? One short round, and nothing of 10,000
+# usage: tests/bench/speed_bench.py [--rounds N] [--seconds S] [--quick | --goals] [pattern]
+#        pattern: only cases whose names have it. --quick: does each case work? One short round, and nothing of 10,000.
+#        --goals: those of speed/goals.py
 #
 # Each measurement lasts --seconds; the peers take turns, round by round. A server's cost is the processor time of its
 # process for each request, with h2load as the load, whose body is a gRPC message. Pairs are a library's own client and
 # server. Prints a table, and writes build/bench/results.json, which `make bench-docs` renders. The peers, of
 # `make bench-peers`, are in bench/speed; those that are not there do not take part. A ratio is the median over the
-# rounds of ours / theirs in the same round. Returns 1 when a case could not be measured.
+# rounds of ours / theirs in the same round. Returns 1 when a case could not be measured, or a goal was not reached.
 import argparse
 import contextlib
 import json
@@ -22,6 +23,7 @@ import sys
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "speed"))
+import goals  # noqa: E402
 from contest import METRICS, FirstAnswer, Http2Load, IdleConnections, Pair, Stage, awake  # noqa: E402
 from memory_bench import GRPC  # noqa: E402
 
@@ -261,11 +263,13 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=0.5)
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--goals", action="store_true")
     options = parser.parse_args()
     if options.quick:
         options.rounds, options.seconds = 1, 0.2
     chosen = {name: case for name, case in cases().items()
-              if options.pattern in name and not (options.quick and name.endswith("_10000"))}
+              if options.pattern in name and not (options.quick and name.endswith("_10000"))
+              and (not options.goals or name in goals.CASES)}
     if not chosen:
         names = " ".join(cases())
         print(f"no benchmark and no case has {options.pattern!r} in its name; the cases are: {names}", file=sys.stderr)
@@ -288,10 +292,14 @@ def main():
             rows.append(row_of(name, metric, figures))
             show(rows[-1])
     print(f"{len(chosen)} cases in {time.monotonic() - began:.0f} s")
+    reached = [] if options.quick else goals.judged(rows)
+    if reached:
+        goals.show(reached)
     PEERS.mkdir(parents=True, exist_ok=True)
-    how = {"rounds": options.rounds, "seconds": options.seconds, "is_whole": not options.quick and not options.pattern}
-    (PEERS / "results.json").write_text(json.dumps({"machine": machine, "how": how, "rows": rows}, indent=1) + "\n")
-    return failed
+    how = {"rounds": options.rounds, "seconds": options.seconds, 
+           "is_whole": not options.quick and not options.goals and not options.pattern}
+    (PEERS / "results.json").write_text(json.dumps({"machine": machine, "how": how, "goals": reached, "rows": rows}, indent=1) + "\n")
+    return failed or not all(each["held"] for each in reached)
 
 
 if __name__ == "__main__":

@@ -4,8 +4,8 @@
 # usage: tests/bench/speed_docs.py [--partial] [results.json] [folder]
 #        none: of build/bench into docs. --partial: also of a run that was quick, or of some cases
 #
-# Between the page's lines <!-- generated --> and <!-- end --> everything is replaced; pictures, and results.json, go
-# into the folder performance beside the page.
+# Between the page's lines <!-- generated --> and <!-- end --> everything is replaced, in the README what stands between
+# <!-- goals --> and <!-- end -->; pictures, and results.json, go into the folder performance beside the page.
 import argparse
 import json
 import pathlib
@@ -77,6 +77,26 @@ def pictures(rows):
     return {f"{name}.svg": chart.line_chart(*words) for name, words in found.items() if words[3]}
 
 
+def goals_table(results):
+    """What was promised, and what it is."""
+    lines = ["| Nebula's share, or figure | promised | measured |", "|---|---|---|"]
+    for goal in results["goals"]:
+        low, high = (f"{each:,.4g}" for each in goal["spread"])
+        lines.append(f"| {goal['goal']} | {goal['bound']} | **{goal['value']:,.4g}** ({low}-{high}) |")
+    return "\n".join(lines) + "\n"
+
+
+def put(page, first, text):
+    """Replaces what stands between a page's line `first` and the next <!-- end -->. False: it has no such lines."""
+    before, mark, rest = page.read_text().partition(f"{first}\n")
+    _, end, after = rest.partition("<!-- end -->\n")
+    if mark and end:
+        page.write_text(f"{before}{mark}\n{text}\n{end}{after}")
+    else:
+        print(f"{page} has no lines {first} and <!-- end -->")
+    return bool(mark and end)
+
+
 def page_text(results, files):
     machine, how, rows = results["machine"], results["how"], results["rows"]
     text = (f"Medians of {how['rounds']} rounds of {how['seconds']} s on {machine['processors']} processors "
@@ -104,16 +124,15 @@ def main():
     page, folder = options.folder / "performance.md", options.folder / "performance"
     svgs = pictures(results["rows"])
     body = page_text(results, svgs)
-    before, mark, rest = page.read_text().partition("<!-- generated -->\n")
-    _, end, after = rest.partition("<!-- end -->\n")
-    if not mark or not end:
-        print(f"{page} has no lines <!-- generated --> and <!-- end -->")
+    if not put(page, "<!-- generated -->", body):
+        return 1
+    readme = options.folder.parent / "README.md"
+    if readme.exists() and not put(readme, "<!-- goals -->", goals_table(results)):
         return 1
     folder.mkdir(exist_ok=True)
     for file, svg in svgs.items():
         (folder / file).write_text(svg)
     shutil.copyfile(options.results, folder / "results.json")
-    page.write_text(before + mark + "\n" + body + "\n" + end + after)
     print(f"{page}: {len(results['rows'])} rows, {len(svgs)} pictures")
     return 0
 
