@@ -95,6 +95,7 @@ class Port:
         self.is_orphan = False  # of a forked child, whose parent it belongs to
         self._events: list[Event] = []  # polled and not delivered yet, the next one last
         self._number = 1  # of the next one
+        self._polls = 0  # so many there were
         with _lock:
             _ports.add(self)
 
@@ -127,8 +128,11 @@ class Port:
         pending.done = None
         _nebula.call_cancel(pending.call, _nebula.CANCELLED)
 
-    def turn(self, timeout_ms: int) -> None:
+    def turn(self, timeout_ms: int, polls: int = -1) -> None:
         """Polls, and hands each event to who waits for it. What one of them raises must not cost the others theirs.
+
+        polls: how many there were when the caller found nothing of its own. If there were more since, of a finalizer or
+        of another thread, what it waits for may have come with those, and this one waits for nothing.
 
         A finalizer or a signal handler may call in the middle of this: its turn goes on where this one was. What Ctrl-C
         leaves undelivered is delivered in the next one; the event that it cut in two is delivered again.
@@ -136,7 +140,11 @@ class Port:
         if self._events:
             self._deliver_all()
             timeout_ms = 0
+        # From the comparison to the poll nothing is made that could bring the collector, and with it a finalizer.
+        if self._polls != polls:
+            timeout_ms = 0
         _nebula.poll(self.queue, timeout_ms, self._events)
+        self._polls += 1
         self._deliver_all()
 
     def _deliver_all(self) -> None:
@@ -242,8 +250,11 @@ class ThreadPort(Port):
     def wait(self, condition: Callable[[], bool]) -> None:
         """Returns when it holds, by what events bring. Other threads run meanwhile; Ctrl-C is heard."""
         is_main = threading.get_ident() == threading.main_thread().ident
-        while not condition():
-            if self._turn(SLICE_MS if is_main else -1):
+        while True:
+            polls = self._polls
+            if condition():
+                return
+            if self._turn(SLICE_MS if is_main else -1, polls):
                 continue
             waiter = threading.Lock()
             waiter.acquire()
@@ -269,7 +280,7 @@ class ThreadPort(Port):
         self._claim, self._turner, self._waiters = threading.RLock(), None, []
         super().orphan()
 
-    def _turn(self, timeout_ms: int) -> bool:
+    def _turn(self, timeout_ms: int, polls: int = -1) -> bool:
         """Polls and delivers. False: another thread does."""
         me = threading.get_ident()
         is_nested = self._turner == me  # as in a finalizer, in the middle of a turn
@@ -279,7 +290,7 @@ class ThreadPort(Port):
                     self._turner = me
             is_mine = self._turner == me
             if is_mine:
-                self.turn(timeout_ms)
+                self.turn(timeout_ms, polls)
             return is_mine
         finally:
             if self._turner == me and not is_nested:

@@ -338,6 +338,33 @@ def test_the_collector_may_come_at_any_moment_and_finalizers_may_call(runs):
     )
 
 
+def test_an_answer_that_a_finalizer_has_taken_is_seen(runs):
+    runs(
+        """
+        from nebula import engine
+
+        class Claim:  # a finalizer may come just here, between the look at what is there and the poll
+            armed = True
+            def __enter__(self):
+                if Claim.armed:
+                    Claim.armed = False
+                    assert p.say(text="in between") == "in between"
+            def __exit__(self, *_): pass
+
+        def work():
+            assert p.say() == "hi"
+            engine.thread_port()._claim = Claim()
+            for _ in range(10):
+                Claim.armed = True
+                assert p.say(text="around") == "around"
+            print("fine")
+        thread = threading.Thread(target=work)  # not the main thread, which looks up now and then
+        thread.start()
+        thread.join()
+        """
+    )
+
+
 def test_a_finalizer_of_another_thread_or_loop_may_call(runs):
     runs(
         """
