@@ -30,7 +30,7 @@ THEIRS = {
     "client": ("google.golang.org/grpc/interop/client", "google.golang.org/grpc", GRPC_GO),
     "grpcurl": ("github.com/fullstorydev/grpcurl/cmd/grpcurl", "github.com/fullstorydev/grpcurl", "v1.9.4"),
     "grpc-health-probe": ("github.com/grpc-ecosystem/grpc-health-probe",) * 2 + ("v0.4.38",),
-    "buf": ("github.com/bufbuild/buf/cmd/buf", "github.com/bufbuild/buf", "v1.57.0"),
+    "buf": ("github.com/bufbuild/buf/cmd/buf", "github.com/bufbuild/buf", "v1.55.1"),
 }
 
 
