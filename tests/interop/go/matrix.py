@@ -1,7 +1,7 @@
 # interop/go/matrix.py - gRPC's interop cases between Nebula and grpc-go, both ways; and what Go's tools see of Nebula.
 #
 # usage: tests/interop/go/matrix.py [--short]        --short: a soak of 800 calls instead of 10,000, and without buf,
-#                                                    whose build takes minutes
+#                                                    which would be one more download
 #
 # Our programs are in C++ (build/release/tests/interop_{server,client}) and in Python; plain and over TLS. Prints one
 # line per case, and last "interop: N passed, 0 failed". Without a Go toolchain that can build the others, one line says

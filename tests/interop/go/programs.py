@@ -23,15 +23,16 @@ OURS = {
     "python": {side: [PYTHON, HERE / f"interop_{side}.py"] for side in ("server", "client")},
 }
 
-# Package, module, version. That of buf is the last whose modules are all releases.
+# Package, module, version.
 GRPC_GO = "v1.83.1"
 THEIRS = {
     "server": ("google.golang.org/grpc/interop/server", "google.golang.org/grpc", GRPC_GO),
     "client": ("google.golang.org/grpc/interop/client", "google.golang.org/grpc", GRPC_GO),
     "grpcurl": ("github.com/fullstorydev/grpcurl/cmd/grpcurl", "github.com/fullstorydev/grpcurl", "v1.9.4"),
     "grpc-health-probe": ("github.com/grpc-ecosystem/grpc-health-probe",) * 2 + ("v0.4.38",),
-    "buf": ("github.com/bufbuild/buf/cmd/buf", "github.com/bufbuild/buf", "v1.55.1"),
 }
+# From npm, which has it built: the modules that its sources need are not to be had through every Go proxy.
+BUF = "1.57.0"
 
 
 class Missing(Exception):
@@ -40,6 +41,8 @@ class Missing(Exception):
 
 def install(name):
     """The program of that name, made if it is not there. Raises Missing."""
+    if name == "buf":
+        return install_buf()
     package, module, version = THEIRS[name]
     folder = GO_BIN / f"{name}-{version}"
     if (folder / name).exists():
@@ -55,6 +58,19 @@ def install(name):
     if made.returncode != 0:
         raise Missing(f"go install {package} {version}: {made.stderr.strip().splitlines()[-1]}")
     return folder / name
+
+
+def install_buf():
+    folder = GO_BIN / f"buf-{BUF}"
+    program = folder / "node_modules/.bin/buf"
+    if not program.exists():
+        if shutil.which("npm") is None:
+            raise Missing("there is no npm command, which brings buf")
+        command = ["npm", "install", "--no-audit", "--no-fund", "--prefix", str(folder), f"@bufbuild/buf@{BUF}"]
+        made = subprocess.run(command, capture_output=True, text=True)
+        if made.returncode != 0:
+            raise Missing(f"npm install @bufbuild/buf@{BUF}: {made.stderr.strip().splitlines()[-1]}")
+    return program
 
 
 def compile_messages(folder):
