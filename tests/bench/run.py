@@ -49,7 +49,7 @@ def main(words):
     if not chosen:
         chosen = {"speed": [*benchmarks()["speed"], *patterns]}
     if "--quick" in words:
-        chosen = {name: command + [QUICK[name]] * (name in QUICK) for name, command in chosen.items()}
+        chosen = {name: command + ([QUICK[name]] if name in QUICK else []) for name, command in chosen.items()}
     if "--goals" in words:
         chosen = {"speed": [*benchmarks()["speed"], "--goals"]}
     RESULTS.mkdir(parents=True, exist_ok=True)
