@@ -24,8 +24,9 @@ export CCACHE_NOHASHDIR := 1
 export CC := $(if $(filter default,$(origin CC)),cc,$(CC))
 export CXX := $(if $(filter default,$(origin CXX)),c++,$(CXX))
 
-.PHONY: help setup demo build test bench bench-docs bench-peers counts sim attack interop planted fuzz install clean examples asan tsan clang fuzzers python \
-  python-asan go java node
+.PHONY: help setup demo build test bench bench-docs bench-languages bench-peers counts sim attack interop matrix endurance \
+  planted fuzz install packages clean examples asan tsan clang fuzzers python \
+  python-asan go java node node-asan
 .DELETE_ON_ERROR:
 
 help: ## what can be done here
@@ -35,17 +36,20 @@ help: ## what can be done here
 setup: ## install the system packages that are missing (apt, with sudo where not root)
 	@scripts/setup.sh
 
-demo: examples python ## a Python and a C service call each other by name: watch it
+demo: examples python ## services in six languages call each other by name: watch it
 	@$(VENV)/bin/python scripts/demo.py
 
 build: build/release/build.ninja ## the engine, the examples, the benchmarks, the simulation
 	@cmake --build build/release
 
-test: setup ## every test there is; ONLY="layers docs unit capi cpp tsan sim attack memory counts fuzz exports python go java node interop" for some
+test: setup ## every test there is; ONLY="layers docs unit capi cpp tsan sim attack memory counts fuzz exports python go java node interop matrix packages" for some
 	@$(PYTHON) tests/run.py $(ONLY)
 
 bench: build python ## the benchmarks; BENCH=memory for one of them, BENCH=unary for cases of speed, ARGS=--quick or --goals; figures in build/bench
 	@$(PYTHON) tests/bench/run.py $(ARGS) $(BENCH)
+
+bench-languages: go java node python ## Nebula against each language's own gRPC library; ARGS="--rounds 3 go"; figures in build/bench/languages.json
+	@$(PYTHON) tests/bench/languages/run.py $(ARGS)
 
 bench-docs: ## what `make bench` has measured, rendered into docs/performance.md
 	@$(PYTHON) tests/bench/speed_docs.py $(ARGS)
@@ -77,12 +81,21 @@ interop: build/release/build.ninja python ## gRPC's interop cases against grpc-g
 	@$(PYTHON) tests/interop/go/matrix.py
 	@$(VENV)/bin/python tests/interop/go/keepalive.py
 
+matrix: matrix-programs ## the same cases in every language, against a server in every language; ARGS="--clients c --verbose"
+	@$(PYTHON) tests/bindings/matrix.py $(ARGS)
+
+endurance: matrix-programs ## very many calls of each language, after which nothing may be left; ARGS="--languages go --calls 1000000"
+	@$(PYTHON) tests/bindings/endurance.py $(ARGS)
+
 planted: setup ## plant each bug of tests/*/planted and see that the tests find it
 	@$(PYTHON) scripts/planted.py
 
-install: build/release/build.ninja ## install library, header and pkg-config file; PREFIX=/usr/local
+install: build/release/build.ninja ## install library, headers, what pkg-config and CMake read; PREFIX=/usr/local
 	@cmake --build build/release --target nebula
 	@cmake --install build/release --prefix $(PREFIX)
+
+packages: $(VENV)/.tools ## what is installed without this checkout: for C and C++, Python, Node, Java and Go, into build/packages
+	@$(VENV)/bin/python scripts/packages.py
 
 clean: ## remove all that was built
 	rm -rf build bindings/node/build
@@ -139,6 +152,29 @@ build/node/.packages: bindings/node/test/package-lock.json | setup
 	@ln -sfn ../../../bindings/node $(@D)/node_modules/nebula
 	@ln -sfn ../../bindings/node/test $(@D)/test
 	@touch $@
+
+# The same under the sanitizers, a package of its own. With a shared engine ASan cannot be had: loader.cc says why there
+# it takes RTLD_DEEPBIND, which ASan refuses. So the engine goes inside as in a package, with all that it needs.
+NODE_ASAN := build/node-asan
+node-asan: build/node/.packages
+	@$(PYTHON) scripts/bundled.py build/packages/work/bundled
+	@PKG_CONFIG_PATH=$(CURDIR)/build/packages/work/bundled/lib/pkgconfig cmake -S . -B build/bundled-asan -G Ninja \
+	  $(CMAKE_asan) -DNEBULA_BUNDLED=ON -DNEBULA_TESTS=OFF -DNEBULA_EXAMPLES=OFF -DCMAKE_INSTALL_LIBDIR=lib
+	@cmake --build build/bundled-asan --target nebula nebula_static
+	@mkdir -p $(NODE_ASAN)/node_modules
+	@ln -sfn .. $(NODE_ASAN)/node_modules/nebula
+	@cp -r $(addprefix bindings/node/,build.sh install.js lib package.json src test) $(NODE_ASAN)
+	@cmake --install build/bundled-asan --prefix $(NODE_ASAN)/prefix >/dev/null
+	@rm $(NODE_ASAN)/prefix/lib/*.so*
+	@CXX='c++ -g -fsanitize=address,undefined -fno-sanitize-recover=all' \
+	  PKG_CONFIG_PATH=$(CURDIR)/$(NODE_ASAN)/prefix/lib/pkgconfig $(NODE_ASAN)/build.sh
+
+# The programs of `make matrix`, one for each language.
+.PHONY: matrix-programs
+matrix-programs: build/release/build.ninja python go java node
+	@cmake --build build/release --target conformance_c conformance_cpp
+	@scripts/go.sh tests/bindings/go build -o $(CURDIR)/build/matrix/conformance_go .
+	@tests/bindings/java/build.sh
 
 # The same under the sanitizers, into a folder for PYTHONPATH; tests/run.py says how it is run.
 python-asan: $(VENV)/.nebula

@@ -1,4 +1,6 @@
 // capi/call.cc - what a binding does with a call: start, answer, cancel.
+#include "base/limits.h"
+#include "base/room.h"
 #include "border.h"
 #include "handle.h"
 #include "queue.h"
@@ -25,8 +27,8 @@ namespace {
 
 constexpr uint32_t codec_flags = NEBULA_JSON | NEBULA_PROTO;
 constexpr uint32_t start_flags =
-    NEBULA_END | NEBULA_COMPRESS | NEBULA_WANT_HEADERS | NEBULA_WAIT_FOR_READY | NEBULA_IDEMPOTENT | codec_flags |
-    compression_flags;
+    NEBULA_END | NEBULA_COMPRESS | NEBULA_WANT_HEADERS | NEBULA_WAIT_FOR_READY | NEBULA_IDEMPOTENT | NEBULA_CHECK |
+    codec_flags | compression_flags;
 constexpr uint32_t send_flags = NEBULA_END | NEBULA_COMPRESS | codec_flags;
 
 bool are_flags(uint32_t flags, uint32_t known) {
@@ -54,6 +56,14 @@ int32_t send(uint64_t call, std::optional<Bytes> message, uint32_t flags) {
   return submit(call, Side::any, std::move(operation));
 }
 
+int32_t finish(uint64_t call, Status status, Metadata trailers = {}) {
+  std::unique_ptr<Operation> operation = std::make_unique<Operation>(Operation::finish);
+  operation->call = call;
+  operation->status = std::move(status);
+  operation->metadata = std::move(trailers);
+  return submit(call, Side::server, std::move(operation));
+}
+
 }  // namespace
 
 extern "C" {
@@ -62,6 +72,7 @@ uint64_t nebula_call_start(nebula_queue* queue, uint64_t method, uint64_t tag, u
                            const void* metadata, uint32_t metadata_size, const void* data, uint32_t size,
                            uint32_t flags) {
   if (queue == nullptr || !are_flags(flags, start_flags) || queue->engine->is_forked()) return 0;
+  if ((flags & (NEBULA_CHECK | NEBULA_JSON)) == NEBULA_CHECK) return 0;
   std::unique_ptr<Operation> operation = std::make_unique<Operation>(Operation::start);
   if (!read_metadata(metadata, metadata_size, &operation->metadata)) return 0;
   std::shared_ptr<const ClientMethod> known = find_method(method);
@@ -83,6 +94,8 @@ uint64_t nebula_call_start(nebula_queue* queue, uint64_t method, uint64_t tag, u
   record->facts.deadline = deadline;
   record->facts.has_said_end = operation->is_last;
   operation->wait_for_ready = (flags & NEBULA_WAIT_FOR_READY) != 0;
+  operation->check = (flags & NEBULA_CHECK) != 0;
+  operation->is_idempotent = (flags & NEBULA_IDEMPOTENT) != 0;
   operation->codec = codec_of_flags(flags);
   operation->compress = (flags & NEBULA_COMPRESS) != 0;
   operation->encoding = flags & compression_flags ? encoding_of_flags(flags) : known->target->encoding;
@@ -104,6 +117,7 @@ int32_t nebula_call_headers(uint64_t call, const void* metadata, uint32_t metada
 int32_t nebula_call_send(uint64_t call, const void* data, uint32_t size, uint32_t flags) {
   if (!are_flags(flags, send_flags) || (data == nullptr && (flags & NEBULA_END) == 0)) return NEBULA_E_ARGUMENT;
   if (data == nullptr) return send(call, std::nullopt, flags);
+  if (size >= limits::room_looked_for_min && !has_room(call, size)) return finish(call, no_room_for(size));
   return send(call, copy_of(data, size), flags);
 }
 
@@ -117,11 +131,9 @@ int32_t nebula_call_give(uint64_t call, nebula_buffer* buffer, uint32_t flags) {
 int32_t nebula_call_finish(uint64_t call, int32_t status, const char* message, const void* metadata,
                            uint32_t metadata_size) {
   if (status < 0 || status > 16) return NEBULA_E_ARGUMENT;
-  std::unique_ptr<Operation> operation = std::make_unique<Operation>(Operation::finish);
-  operation->call = call;
-  if (!read_metadata(metadata, metadata_size, &operation->metadata)) return NEBULA_E_ARGUMENT;
-  operation->status = Status(static_cast<Code>(status), message == nullptr ? "" : message);
-  return submit(call, Side::server, std::move(operation));
+  Metadata trailers;
+  if (!read_metadata(metadata, metadata_size, &trailers)) return NEBULA_E_ARGUMENT;
+  return finish(call, Status(static_cast<Code>(status), message == nullptr ? "" : message), std::move(trailers));
 }
 
 int32_t nebula_call_cancel(uint64_t call, int32_t status) {

@@ -327,13 +327,15 @@ void Calls::start(std::unique_ptr<ClientRecord> started, Operation& operation) {
   }
   request.codec = operation.codec.value_or(Codec::any);
   request.wait_for_ready = operation.wait_for_ready;
+  request.check = operation.check;
+  request.is_idempotent = operation.is_idempotent;
   (*service)->call(std::move(request), std::move(reply));
 }
 
 Result<Service*> Calls::channel_to(const ChannelTarget& target) {
   auto found = channels_.find(&target);
   if (found == channels_.end()) {
-    TRY(std::unique_ptr<Service> channel, worker_.open_channel(target.url, target.limits));
+    TRY(std::unique_ptr<Service> channel, worker_.open_channel(target.url, target.limits, target.policy));
     found = channels_.emplace(&target, std::move(channel)).first;
   }
   return found->second.get();

@@ -33,6 +33,8 @@ struct Operation : Pooled {
   Side side = Side::any;  // filled by submit()
   bool is_last = false;   // start, send: no further one follows
   bool wait_for_ready = false;
+  bool check = false;     // start: its messages, by the service's description
+  bool is_idempotent = false;
   bool compress = false;  // start, send: this message
   std::optional<Codec> codec;
   Encoding encoding = Encoding::identity;  // start: of the call

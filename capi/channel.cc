@@ -30,6 +30,9 @@ nebula_channel* nebula_channel_new(nebula_engine* engine, const char* target, co
   if (apply_tls(known.tls, TlsSide::client, &*url, error) < 0) return nullptr;
   if (!is_compression(known.compression) || known.reserved != 0)
     return fail(error, NEBULA_E_ARGUMENT, "channel: compression is NEBULA_GZIP, NEBULA_ZSTD or 0"), nullptr;
+  std::string_view policy = known.policy != nullptr ? known.policy : "";
+  if (Status usable = engine->engine->check_policy(policy); !usable.ok())
+    return fail(error, NEBULA_E_ARGUMENT, usable.message()), nullptr;
   ChannelLimits limits;
   if (known.max_message != 0) limits.message_bytes_max = known.max_message;
   take_ms(known.keepalive_ms, &limits.session.keepalive.interval);
@@ -38,7 +41,7 @@ nebula_channel* nebula_channel_new(nebula_engine* engine, const char* target, co
   take_ms(known.max_idle_ms, &limits.idle_max);
   nebula_channel* channel = new nebula_channel;
   channel->target = std::make_shared<ChannelTarget>(
-      ChannelTarget{engine, std::move(*url), limits, encoding_of_flags(known.compression)});
+      ChannelTarget{engine, std::move(*url), limits, std::string(policy), encoding_of_flags(known.compression)});
   return channel;
 }
 

@@ -86,6 +86,7 @@ nebula_engine* nebula_engine_new(const nebula_engine_options* options, nebula_er
     return fail(error, NEBULA_E_ARGUMENT, "engine: io_threads and memory_limit must be 0 in this version"), nullptr;
   Config config;
   config.registry = or_default(known.registry, or_default(std::getenv("NEBULA_REGISTRY"), config.registry));
+  config.policy = or_default(std::getenv("NEBULA_POLICY"), "");
   config.log = Log::level_of(or_default(std::getenv("NEBULA_LOG"), ""), config.log);
   config.has_housekeeper = or_default(std::getenv("NEBULA_HOUSEKEEPER"), "on") != "off";
   Result<std::unique_ptr<Engine>> made = Engine::make(config);

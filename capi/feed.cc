@@ -12,7 +12,6 @@ Feed::~Feed() {
 }
 
 void Feed::push(Bytes message, bool compress) {
-  if (has_ended_) return;
   messages_.push({std::move(message), compress});
   ready();
 }
@@ -45,7 +44,7 @@ void Feed::keep(const Message& message) {
 }
 
 bool Feed::rewind() {
-  next_ = 0;
+  if (keeps_) next_ = 0;
   return keeps_;
 }
 
@@ -56,7 +55,7 @@ void Feed::commit() {
 
 // Not what is just being given again.
 void Feed::forget() {
-  if (next_ < kept_.size()) return;
+  if (kept_.empty() || next_ < kept_.size()) return;
   kept_ = {};
   next_ = 0;
 }

@@ -8,6 +8,7 @@
 #include <mutex>
 
 #include "base/limits.h"
+#include "base/room.h"
 #include "base/slots.h"
 #include "queue.h"
 
@@ -133,6 +134,14 @@ int32_t submit(uint64_t id, Side side, std::unique_ptr<Operation> operation) {
   int32_t result = hand_over(id, side, std::move(operation), &calls);
   if (calls != nullptr) calls->place().relieve();
   return result;
+}
+
+bool has_room(uint64_t id, size_t bytes) {
+  std::lock_guard<std::mutex> hold(table().lock);
+  Handle* handle = table().calls.find(id);
+  if (handle == nullptr || handle->is_dead || handle->side == Side::client) return true;
+  const CallFacts& facts = *handle->facts;
+  return facts.streams_out(Side::server) || facts.peer->room->has(bytes);
 }
 
 int32_t describe(uint64_t id, nebula_call_info* out) {

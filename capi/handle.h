@@ -24,6 +24,7 @@ struct ChannelTarget {
   nebula_engine* engine;
   Url url;
   ChannelLimits limits;
+  std::string policy;
   Encoding encoding = Encoding::identity;  // of messages with NEBULA_COMPRESS
 };
 
@@ -66,6 +67,9 @@ bool mark_dead(uint64_t id);
 // Sends an operation of the binding to the loop of its call. NEBULA_OK, NEBULA_FULL or NEBULA_E_...; where it ends a
 // server's call the id is dead afterwards.
 int32_t submit(uint64_t id, Side side, std::unique_ptr<Operation> operation);
+
+// As far as can be seen from here: whether a single answer of a server's call would be refused for its size.
+bool has_room(uint64_t id, size_t bytes);
 
 int32_t describe(uint64_t id, nebula_call_info* out);
 

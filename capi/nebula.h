@@ -93,11 +93,12 @@ enum {
   NEBULA_COMPRESS = 2,     /* compress this message, if its call has a compression and it gets smaller by it */
   NEBULA_WANT_HEADERS = 4,
   NEBULA_WAIT_FOR_READY = 8, /* wait for an instance until the deadline instead of failing fast */
-  NEBULA_IDEMPOTENT = 16,
+  NEBULA_IDEMPOTENT = 16,    /* to be executed twice does no harm: the engine may try again what has failed */
   NEBULA_JSON = 32,        /* content-type application/grpc+json */
   NEBULA_PROTO = 64,       /* content-type application/grpc+proto; neither: the method's own codec */
   NEBULA_GZIP = 128,       /* nebula_call_start: the compression of this call, in place of the channel's */
-  NEBULA_ZSTD = 256
+  NEBULA_ZSTD = 256,
+  NEBULA_CHECK = 512       /* nebula_call_start, with NEBULA_JSON: see there */
 };
 
 typedef struct nebula_event {
@@ -168,6 +169,9 @@ typedef struct nebula_channel_options {
   const nebula_tls *tls;          /* of a tls:// address; with nebula: of instances at such, and only they are called */
   uint32_t compression, reserved; /* of requests with NEBULA_COMPRESS: NEBULA_GZIP, which all servers know, NEBULA_ZSTD;
                                      0: none. Responses need no option. reserved: must be 0 */
+  const char *policy;             /* "balancer=p2c: retry:?tries=3 breaker=ratio:?open=0.4", or lines "channel name: ...",
+                                     or gRPC's service config, "{...}"; docs/policies.md. What it does not say is as
+                                     $NEBULA_POLICY says, or the default */
 } nebula_channel_options;
 typedef struct nebula_call_info {
   uint32_t size;
@@ -224,6 +228,13 @@ NEBULA_API int32_t        nebula_server_health(nebula_server *server, const char
 /* What the server's protobuf services look like, for grpc.reflection: a serialized google.protobuf.FileDescriptorSet
    (protoc --include_imports --descriptor_set_out). Before start; may be given in parts. */
 NEBULA_API int32_t        nebula_server_describe(nebula_server *server, const void *descriptor_set, uint32_t size);
+/* What a service looks like, for callers with NEBULA_CHECK: a JSON document,
+     {"service": "hello", "methods": [{"name": "greet", "shape": "unary", "request": {...}, "response": {...}}], "$defs": {...}}
+   with a JSON Schema for each message and all methods of the service. {"$ref": "#/$defs/shop.v1.Order"} may name a message
+   of nebula_server_describe without defining it; a service of one of those files needs no document at all. Before start,
+   which fails with NEBULA_E_ARGUMENT where the methods are not those that the server has. NEBULA_E_ARGUMENT: this is no
+   description of that service, or the second one. docs/description.md. */
+NEBULA_API int32_t        nebula_server_schema(nebula_server *server, const char *service, const void *json, uint32_t size);
 /* Withdraws from the registry, tells clients to go elsewhere (GOAWAY), lets running calls end for timeout_ms
    (negative: 10 s), then ends them; a DRAINED event of queues[0] follows. */
 NEBULA_API int32_t        nebula_server_drain(nebula_server *server, int32_t timeout_ms, uint64_t tag);
@@ -247,6 +258,10 @@ NEBULA_API void           nebula_channel_free(nebula_channel *channel);
    NEBULA_END must be given.
    A call has a compression if its channel has one or flags name it; then each message may have NEBULA_COMPRESS or not.
    Do not compress what holds a secret beside what a stranger may choose: its size would tell (CRIME, BREACH).
+   NEBULA_CHECK has the messages looked at before they are sent: the channel fetches the service's description once, by the
+   way of the call and within its deadline, and a message that is not what the method takes ends the call with
+   INVALID_ARGUMENT, fate UNSENT and words that name the field, an unknown method with UNIMPLEMENTED. A service without a
+   description is called unchecked.
    Returns the call, or 0 for bad arguments, no memory, or after fork; whatever else goes wrong is its FINISHED event. */
 NEBULA_API uint64_t nebula_call_start(nebula_queue *queue, uint64_t method, uint64_t tag, uint64_t timeout_us,
                                       const void *metadata, uint32_t metadata_size,

@@ -10,6 +10,7 @@
 #include "border.h"
 #include "io_thread.h"
 #include "queue.h"
+#include "rpc/description.h"
 #include "rpc/health.h"
 #include "rpc/reflection.h"
 #include "service/announced_server.h"
@@ -87,7 +88,8 @@ std::vector<std::string> split_names(std::string_view text) {
 // What a server has on one loop: that of an inline queue, or an I/O thread's. Each has listeners of its own, at the same addresses, and keeps
 // the connections that come to them; nothing is shared. Touched by who drives that loop.
 struct Branch {
-  Branch(Spread spread, const Descriptors& descriptors) : spread(std::move(spread)), reflection(router, descriptors) {}
+  Branch(Spread spread, const Descriptors& descriptors, const Descriptions& descriptions)
+      : spread(std::move(spread)), reflection(router, descriptors), description(descriptions) {}
 
   Status route(const std::vector<Registered>& registered, const std::vector<std::string>& services);
 
@@ -97,6 +99,7 @@ struct Branch {
   Router router;
   Health health;
   Reflection reflection;
+  Description description;
   std::deque<QueueMethod> methods;  // a deque: the router points into it
   std::unique_ptr<AnnouncedServer> running;
 };
@@ -108,7 +111,8 @@ Status Branch::route(const std::vector<Registered>& registered, const std::vecto
   }
   for (const std::string& service : services) health.set(service, Health::State::serving);
   // A service of the program's own takes the place of ours.
-  for (Method method : {health.check_method(), health.watch_method(), reflection.v1(), reflection.v1alpha()}) {
+  for (Method method : {health.check_method(), health.watch_method(), reflection.v1(), reflection.v1alpha(),
+                        description.get_method()}) {
     Status status = router.add(std::move(method));
     if (!status.ok() && status.code() != Code::already_exists) return status;
   }
@@ -134,6 +138,7 @@ struct nebula_server {
   Router known;  // paths that are taken, and their services
   std::vector<Registered> methods;
   Descriptors descriptors;
+  Descriptions descriptions;
   std::vector<Listening> listenings;
   std::vector<std::unique_ptr<Branch>> branches;  // one for each queue; the first is the one that is announced
   nebula_queue* first = nullptr;  // of those that it was started with: is told of its drain
@@ -148,7 +153,7 @@ Status nebula_server::start(std::vector<Spread> spreads) {
   ServerLimits share = limits;
   share.connections_max = (limits.connections_max + spreads.size() - 1) / spreads.size();
   std::vector<Url> shared;
-  for (Spread& each : spreads) branches.push_back(std::make_unique<Branch>(std::move(each), descriptors));
+  for (Spread& each : spreads) branches.push_back(std::make_unique<Branch>(std::move(each), descriptors, descriptions));
   Status status;
   for (const std::unique_ptr<Branch>& branch : branches) {
     if (!status.ok()) break;
@@ -290,6 +295,8 @@ int32_t nebula_server_start(nebula_server* server, nebula_queue** queues, int32_
   if (server->has_started()) return fail(error, NEBULA_E_STATE, "start: the server has started already");
   if (server->listenings.empty())
     return fail(error, NEBULA_E_STATE, "start: nothing to listen at, call nebula_server_listen first");
+  if (Status status = server->descriptions.complete(server->known, server->descriptors); !status.ok())
+    return fail(error, NEBULA_E_ARGUMENT, "start: " + std::string(status.message()));
   std::vector<Spread> spreads;
   bool is_inline = queues[0]->is_inline();
   for (int32_t i = 0; i < count; i++) {
@@ -336,6 +343,13 @@ int32_t nebula_server_describe(nebula_server* server, const void* descriptor_set
   if (server == nullptr || descriptor_set == nullptr) return NEBULA_E_ARGUMENT;
   if (server->has_started()) return NEBULA_E_STATE;
   Status status = server->descriptors.add({static_cast<const char*>(descriptor_set), size});
+  return status.ok() ? NEBULA_OK : NEBULA_E_ARGUMENT;
+}
+
+int32_t nebula_server_schema(nebula_server* server, const char* service, const void* json, uint32_t size) {
+  if (server == nullptr || service == nullptr || json == nullptr) return NEBULA_E_ARGUMENT;
+  if (server->has_started()) return NEBULA_E_STATE;
+  Status status = server->descriptions.add(service, {static_cast<const char*>(json), size});
   return status.ok() ? NEBULA_OK : NEBULA_E_ARGUMENT;
 }
 

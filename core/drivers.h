@@ -3,6 +3,7 @@
 
 #include "base/driver.h"
 #include "service/balancer/balancer.h"
+#include "service/breaker/breaker.h"
 #include "service/registry/registry.h"
 #include "transport/transport.h"
 
@@ -12,6 +13,7 @@ struct Drivers {
   DriverTable<Transport> transports;
   DriverTable<Registry> registries;
   DriverTable<Balancer> balancers;
+  DriverTable<Breaker> breakers;
 };
 
 Drivers built_in_drivers();

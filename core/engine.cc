@@ -5,6 +5,7 @@
 
 #include "base/heap.h"
 #include "loop/loop_thread.h"
+#include "loop/sim_loop.h"
 #include "service/registry/posted.h"
 
 namespace nebula {
@@ -17,6 +18,17 @@ uint64_t system_seed() {
   NEBULA_ASSERT(size == sizeof seed);
   return seed;
 }
+
+// A world in which nothing happens: drivers are opened in it to see whether they can be.
+struct Nowhere {
+  explicit Nowhere(const Drivers& drivers) : network(loop, log, random, drivers.transports, hub) {}
+
+  SimLoop loop{1};
+  Random random{1};
+  Log log{Level::off};
+  MemHub hub;
+  Network network;
+};
 
 bool is_name(const Url& target) { return target.scheme == "nebula"; }
 
@@ -50,7 +62,10 @@ struct Engine::Home {
 
 Result<std::unique_ptr<Engine>> Engine::make(const Config& config) {
   TRY(Url registry, Url::parse(config.registry));
-  return std::unique_ptr<Engine>(new Engine(std::move(registry), config));
+  std::unique_ptr<Engine> engine(new Engine(std::move(registry), config));
+  Nowhere nowhere(engine->drivers_);
+  if (Status status = engine->policies_.add(config.policy, nowhere.network.env()); !status.ok()) return status;
+  return engine;
 }
 
 Engine::Engine(Url registry, const Config& config)
@@ -63,6 +78,11 @@ Engine::Engine(Url registry, const Config& config)
 
 Engine::~Engine() {
   if (home_ != nullptr) home_->thread.reset();  // its last function takes the rest of home_ away
+}
+
+Status Engine::check_policy(std::string_view text) const {
+  Nowhere nowhere(drivers_);
+  return Policies(policies_).add(text, nowhere.network.env());
 }
 
 Result<std::unique_ptr<Registry>> Engine::registry_for(Loop& loop) {
@@ -120,33 +140,38 @@ Result<Registry*> Worker::registry() {
   return registry_.get();
 }
 
-Result<std::unique_ptr<Channel>> Worker::open_named(ChannelName name, ChannelLimits limits) {
+Result<std::unique_ptr<Channel>> Worker::open_named(ChannelName name, const Policies& policies, ChannelLimits limits) {
   TRY(Registry * registry, this->registry());
-  TRY(std::unique_ptr<Balancer> balancer, engine_.drivers().balancers.open(*Url::parse("round_robin:"), env()));
-  return std::make_unique<Channel>(env(), *registry, std::move(name), std::move(balancer), limits);
+  TRY(ChannelPolicy policy, policies.open(name.service, env()));
+  return std::make_unique<Channel>(env(), *registry, std::move(name), std::move(policy), limits);
 }
 
-Result<std::unique_ptr<Service>> Worker::open_channel(const Url& target, ChannelLimits limits) {
+Result<std::unique_ptr<Service>> Worker::open_channel(const Url& target, ChannelLimits limits,
+                                                      std::string_view policy_text) {
+  Policies policies = engine_.policies();
+  if (Status status = policies.add(policy_text, env()); !status.ok()) return status;
   Url plain = target;
   std::optional<TlsOptions> tls;
   if (is_name(target) || target.scheme == "tls") tls = take_tls_options(plain);
   if (is_name(target)) {
     if (!target.host.empty()) {
-      TRY(std::unique_ptr<Channel> channel, open_named({target.host, target.host, tls}, limits));
+      TRY(std::unique_ptr<Channel> channel, open_named({target.host, target.host, tls}, policies, limits));
       return std::unique_ptr<Service>(std::move(channel));
     }
     return std::unique_ptr<Service>(std::make_unique<Channels>(
-        [this, tls, limits](std::string service) { return open_named({service, service, tls}, limits); }));
+        [this, tls, policies, limits](std::string service) {
+          return open_named({service, service, tls}, policies, limits);
+        }));
   }
   Url list;
   list.scheme = "static";
   list.path = plain.text();
   TRY(std::unique_ptr<Registry> registry, engine_.drivers().registries.open(list, env()));
-  TRY(std::unique_ptr<Balancer> balancer, engine_.drivers().balancers.open(*Url::parse("round_robin:"), env()));
+  TRY(ChannelPolicy policy, policies.open(plain.text(), env()));
   ChannelName name{plain.text(), plain.host.empty() ? "localhost" : plain.authority(), tls};
   if (tls && !tls->server_name.empty()) name.authority = Url{.host = tls->server_name}.authority();
   std::unique_ptr<Channel> channel =
-      std::make_unique<Channel>(env(), *registry, std::move(name), std::move(balancer), limits);
+      std::make_unique<Channel>(env(), *registry, std::move(name), std::move(policy), limits);
   return std::unique_ptr<Service>(std::make_unique<DirectChannel>(std::move(registry), std::move(channel)));
 }
 

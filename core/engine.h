@@ -14,6 +14,7 @@
 #include "loop/housekeeper.h"
 #include "loop/uv_loop.h"
 #include "service/channel.h"
+#include "service/policy.h"
 #include "transport/mem.h"
 #include "transport/network.h"
 
@@ -21,6 +22,7 @@ namespace nebula {
 
 struct Config {
   std::string registry = "host:";
+  std::string policy = "";  // of all channels: service/policy.h
   Level log = Level::warn;
   bool has_housekeeper = true;
 };
@@ -36,6 +38,10 @@ class Engine {
   // Who drives loops that nobody polls; null if the config wants nobody. The first call starts its thread.
   Result<Housekeeper*> housekeeper();
 
+  // Whether channels can be opened with that policy; asked before there is a loop.
+  Status check_policy(std::string_view text) const;
+
+  const Policies& policies() const { return policies_; }
   const Drivers& drivers() const { return drivers_; }
   Log& log() { return log_; }
   MemHub& hub() { return hub_; }
@@ -48,6 +54,7 @@ class Engine {
 
   const Drivers drivers_;
   const Url registry_url_;
+  Policies policies_{{drivers_.balancers, drivers_.breakers}};
   Log log_;
   MemHub hub_;
   const bool has_housekeeper_;
@@ -66,14 +73,15 @@ class Worker {
   Result<Registry*> registry();  // opened on first use
 
   // nebula://name, nebula: (a channel to every name), or a transport's address. A name may have options of TLS
-  // (transport/tls_options.h): for its instances at tls:// addresses, and no others are called then.
-  Result<std::unique_ptr<Service>> open_channel(const Url& target, ChannelLimits limits);
+  // (transport/tls_options.h): for its instances at tls:// addresses, and no others are called then. The policy goes
+  // before the engine's.
+  Result<std::unique_ptr<Service>> open_channel(const Url& target, ChannelLimits limits, std::string_view policy = {});
 
   // Whether open_channel can know what to do with it; asked before there is a loop.
   static Status check_target(const Url& target, const Drivers& drivers);
 
  private:
-  Result<std::unique_ptr<Channel>> open_named(ChannelName name, ChannelLimits limits);
+  Result<std::unique_ptr<Channel>> open_named(ChannelName name, const Policies& policies, ChannelLimits limits);
 
   Engine& engine_;
   std::unique_ptr<UvLoop> own_loop_;

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# scripts/demo.py - the story of Nebula in a minute: a Python and a C service, found and called by name.
+# scripts/demo.py - the story of Nebula in a minute: services in six languages, found and called by name.
 #
 # usage: make demo     (or build/venv/bin/python scripts/demo.py, when all is built)
 #
@@ -22,7 +22,18 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 HELLO = ROOT / "examples/1_hello"
 PROGRAMS = ROOT / "build/release/examples"
-READY_S, STEP_S = 20, 30
+CHAIN = ROOT / "examples/3_chain"
+READY_S, STEP_S, BUILD_S = 60, 30, 600
+
+# The chain: each language calls the next one. What its link needs, what makes that, and what starts it.
+LINKS = {
+    "python": ((), (), (sys.executable, CHAIN / "chain.py")),
+    "go": (("go",), (("make", "go"), ("scripts/go.sh", "examples/3_chain/go", "build", "-o", ROOT / "build/go/chain", ".")),
+           (ROOT / "build/go/chain",)),
+    "java": (("java", "javac", "mvn"), (("make", "java"),), (ROOT / "scripts/java.sh", CHAIN / "Chain.java")),
+    "node": (("node", "npm"), (("make", "node"),), (ROOT / "scripts/node.sh", CHAIN / "chain.js")),
+    "cpp": ((), (), (PROGRAMS / "chain_cpp",)),
+}
 
 
 class Failed(Exception):
@@ -71,6 +82,43 @@ class Program:
             return self.process.wait(STEP_S)
         except subprocess.TimeoutExpired:
             raise Failed(f"{self.name} did not end on SIGINT within {STEP_S} s") from None
+
+
+def built(language):
+    """Whether the link of a language can be had; else a line says why not."""
+    needs, steps, _ = LINKS[language]
+    for tool in needs:
+        if shutil.which(tool) is None:
+            print(f"chain: {language} is skipped: there is no {tool} here")
+            return False
+    for step in steps:
+        try:
+            subprocess.run([str(part) for part in step], cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                           stderr=subprocess.STDOUT, text=True, timeout=BUILD_S, check=True)
+        except subprocess.SubprocessError as error:
+            why = ((error.stdout or "").strip().splitlines() or [str(error)])[-1]
+            print(f"chain: {language} is skipped: {step[0]} {step[1]} failed: {why}")
+            return False
+    return True
+
+
+def chain(start):
+    """One request through all languages: each link calls the next one by its name, in the time that is left."""
+    import nebula
+
+    links = [language for language in LINKS if built(language)]
+    programs = [start(f"chain-{language}", *LINKS[language][2], f"chain-{following}")
+                for language, following in zip(links, [*links[1:], "end"])]
+    for program in programs:
+        program.urls()
+    first = nebula.service(f"chain-{links[0]}", timeout=STEP_S, metadata={"trace": "7"})
+    lines = first.ask({})
+    require(len(lines) == len(links), f"the chain said {lines}")
+    left = [float(re.search(r"([\d.]+) s left  trace 7$", line).group(1)) for line in lines]
+    require(left == sorted(left, reverse=True) and left[0] <= STEP_S, f"the deadline grew on its way: {lines}")
+    print(f"chain  {' -> '.join(links)}   OK")
+    for line in lines:
+        print(f"       {line}")
 
 
 def client(*command):
@@ -170,6 +218,8 @@ def story(programs, place):
     took = (time.perf_counter() - hello.started) * 1e3
     require((code, reply) == ("OK", '"Hello Ada!"'), f"after the restart: {code} {reply}")
     print(f"hello restarted; c -> hello.greet OK after {took:.0f} ms, nothing configured")
+
+    chain(start)
 
     for program in (hello, clock):
         code = program.stop()

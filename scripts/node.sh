@@ -5,4 +5,4 @@
 #        scripts/node.sh --test bindings/node/test/
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
-NODE_PATH=$root/build/node/node_modules exec node "$@"
+NODE_PATH=${NODE_PATH:+$NODE_PATH:}$root/build/node/node_modules exec node "$@"

@@ -8,17 +8,19 @@
 # Says what it is about to install, and is silent and quick when all is there. Touches nothing outside apt.
 set -eu
 
-# nghttp2, libuv and OpenSSL do the protocol, the I/O and TLS, zlib and zstd compression, protobuf-c our own messages,
-# Criterion the tests in C and C++; Python 3 with venv is for the binding, the demo and the test runner, nghttpd for
-# `make attack` to be compared with, abidiff for the gate of the ABI, valgrind for that of the counts.
+# nghttp2, libuv and OpenSSL do the protocol, the I/O and TLS, zlib and zstd compression, simdjson reads JSON, protobuf-c
+# our own messages, Criterion the tests in C and C++, protobuf those whose messages are C++ users'; Python 3 with venv is
+# for the binding, the demo and the test runner, nghttpd for `make attack` to be compared with, etcd and dnsmasq for the
+# registries to be tested against, abidiff for the gate of the ABI, valgrind for that of the counts.
 packages='build-essential cmake ninja-build pkg-config ccache git
-  libnghttp2-dev libuv1-dev libssl-dev openssl zlib1g-dev libzstd-dev libprotobuf-c-dev protobuf-c-compiler
-  libcriterion-dev python3 python3-venv python3-dev nghttp2-server abigail-tools valgrind'
+  libnghttp2-dev libuv1-dev libssl-dev openssl zlib1g-dev libzstd-dev libsimdjson-dev libprotobuf-c-dev protobuf-c-compiler
+  libcriterion-dev libprotobuf-dev protobuf-compiler python3 python3-venv python3-dev nghttp2-server etcd-server
+  dnsmasq-base abigail-tools valgrind'
 case "${1:-}" in
   '') ;;
   checks) packages='clang-format clang-tidy' ;;
   fuzz) packages='clang libclang-rt-14-dev' ;;
-  peers) packages='libgrpc++-dev libprotobuf-dev protobuf-compiler protobuf-compiler-grpc nghttp2-client' ;;
+  peers) packages='libgrpc++-dev protobuf-compiler-grpc nghttp2-client' ;;
   *) sed -n '2,7s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac
 
@@ -40,10 +42,10 @@ list() { echo $*; }  # on one line
 
 # Another system than Debian: nothing can be installed, but what is there may do.
 if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
-  for tool in c++ cmake ninja pkg-config protoc-c python3; do
+  for tool in c++ cmake ninja pkg-config protoc protoc-c python3; do
     command -v "$tool" >/dev/null || fail "this system has no apt, and no $tool: install by hand what Debian calls $(list $packages)"
   done
-  for module in libnghttp2 libuv openssl zlib libzstd libprotobuf-c criterion; do
+  for module in libnghttp2 libuv openssl zlib libzstd simdjson libprotobuf-c protobuf criterion; do
     pkg-config --exists "$module" || fail "this system has no apt, and no $module: install by hand what Debian calls $(list $packages)"
   done
   exit 0

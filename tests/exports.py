@@ -13,7 +13,7 @@ import sys
 NEEDED = {
     "libc.so.6", "libm.so.6", "libpthread.so.0", "libdl.so.2", "librt.so.1", "ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1",
     "libstdc++.so.6", "libgcc_s.so.1",
-    "libnghttp2.so.14", "libuv.so.1", "libssl.so.3", "libcrypto.so.3", "libz.so.1", "libzstd.so.1",
+    "libnghttp2.so.14", "libuv.so.1", "libssl.so.3", "libcrypto.so.3", "libz.so.1", "libzstd.so.1", "libsimdjson.so.14",
     "libprotobuf-c.so.1",
 }
 HEADER = pathlib.Path(__file__).resolve().parent.parent / "capi/nebula.h"

@@ -21,6 +21,7 @@ VENDORS = {
     r"protobuf-c/.*|.*\.pb-c\.h": ["core/rpc/*.cc", "core/service/*.cc"],
     r"openssl/.*": ["core/transport/tls_*.cc"],
     r"zlib\.h": ["core/rpc/gzip.cc"],
+    r"simdjson\.h": ["core/rpc/schema*.cc", "core/service/service_config.cc"],
     r"zstd(_errors)?\.h": ["core/rpc/zstd.cc"],
     r"(google|grpc|grpcpp|boost|absl|criterion|pybind11)/.*|Python\.h": [],
 }
@@ -30,6 +31,7 @@ THREADED = {
     "core/base/bytes.h": "the count of a Block: a slice may be released by another thread than its maker",
     "core/base/bytes.cc": "the same count",
     "core/base/pool.cc": "each thread's pool",
+    "core/base/room.h": "what is kept for a peer: written on its loop, looked at by whoever answers",
     "core/loop/mailbox.*": "many writers, one reader: how a post crosses",
     "core/loop/loop_thread.*": "a loop with a thread of its own",
     "core/loop/housekeeper.*": "the driver lock of a loop, and the thread that drives loops that nobody polls",
@@ -63,10 +65,13 @@ HEADERLESS = {
     "examples/1_hello/go/clockpb/clock.pb.go": "made by protoc-gen-go",
     **{f"{stem}_pb{ending}": "made by protoc-gen-es"
        for stem in ("examples/1_hello/node/clock", "bindings/node/test/echo") for ending in (".js", ".d.ts")},
+    "tests/bench/languages/node/load_pb.js": "made by protoc-gen-es",
+    "tests/bindings/go/conformancepb/conformance.pb.go": "made by protoc-gen-go",
+    "tests/bindings/node/conformance_pb.js": "made by protoc-gen-es",
 }
-# What a program in examples/ may include: nebula.h, its own generated messages, and what every libc or libstdc++ has.
+# What a program in examples/ may include: nebula.h and ours over it, its own generated messages, and what every libc or libstdc++ has.
 EXAMPLE_INCLUDE = re.compile(
-    r"nebula\.h(pp)?|iostream|regex|string|[\w.]+\.pb-c\.h|(assert|ctype|errno|fcntl|inttypes|limits|locale|math|poll|pthread|signal|stdalign|stdarg"
+    r"nebula\.h(pp)?|nebula_protobuf_c\.h|iostream|regex|string|[\w.]+\.pb-c\.h|(assert|ctype|errno|fcntl|inttypes|limits|locale|math|poll|pthread|signal|stdalign|stdarg"
     r"|stdbool|stddef|stdint|stdio|stdlib|string|time|unistd)\.h|sys/\w+\.h"
 )
 
@@ -153,7 +158,7 @@ def check_example(path, lines):
     for number, line in enumerate(lines, 1):
         include = INCLUDE.match(line)
         if include and not EXAMPLE_INCLUDE.fullmatch(include.group(2)):
-            problem(path, number, f"{include.group(2)}: an example includes nebula.h, its own messages and libc only")
+            problem(path, number, f"{include.group(2)}: an example includes nebula.h or what is built on it, its own messages and libc only")
 
 
 def check_lists():
@@ -163,8 +168,15 @@ def check_lists():
             problem("tests/layers.py", 1, f"names {pattern}, and there is no such file")
 
 
+def lines_of(path, code, sizes):
+    """Counts lines of a binding without empty ones and tests, and in the family of C without comments: it is to stay thin."""
+    folder, _, rest = path.removeprefix("bindings/").partition("/")
+    if path.startswith("bindings/") and path not in HEADERLESS and not re.search(r"(^|/)tests?/|_test\.go$|^peers/", rest):
+        sizes[folder] = sizes.get(folder, 0) + sum(bool(line.strip()) for line in code)
+
+
 def main():
-    count = 0
+    count, sizes = 0, {}
     check_lists()
     for top in ("core", "capi", "bindings", "cli", "docs", "examples", "proto", "scripts", "tests"):
         for file in sorted((ROOT / top).rglob("*")):
@@ -179,12 +191,14 @@ def main():
             count += 1
             check_first_line(path, lines)
             code = without_comments(text).splitlines()
+            lines_of(path, code, sizes)
             if file.suffix in (".h", ".hpp", ".c", ".cc"):
                 if top in ("core", "capi"):
                     check_core(path, code)
                 elif top == "examples":
                     check_example(path, code)
     print(*problems, sep="\n", end="\n" if problems else "")
+    print("note: lines of the bindings: " + ", ".join(f"{name} {size:,}" for name, size in sorted(sizes.items())))
     print(f"layers: {count} files, {len(problems)} problems")
     return 1 if problems or count == 0 else 0
 

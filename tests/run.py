@@ -2,7 +2,7 @@
 # tests/run.py - builds and runs every test of the repository, and counts.
 #
 # usage: tests/run.py [part...]     none: all of them
-# parts: layers docs unit capi cpp tsan sim attack memory counts fuzz exports python go java node interop
+# parts: layers docs unit capi cpp tsan sim attack memory counts fuzz exports python go java node interop matrix packages
 #
 # One line per program: name, outcome, time; the full output of what failed, and what begins with "note: " of what did
 # not. Criterion programs, go test, Maven, node:test and pytest count each of their tests, everything else counts as one.
@@ -63,12 +63,12 @@ def execute(command, env=None):
 
 
 def tally(output):
-    """Passed and failed tests by what Criterion, interop's matrix, go test, Maven, node:test or pytest say, or None."""
+    """Passed and failed tests by what Criterion, a matrix, go test, Maven, node:test or pytest say, or None."""
     found = re.findall(r"Synthesis: Tested: (\d+) \| Passing: (\d+) \| Failing: (\d+) \| Crashing: (\d+)", output)
     if found:
         tested, passing, _, _ = map(int, found[-1])
         return passing, tested - passing
-    if found := re.findall(r"^interop: (\d+) passed, (\d+) failed$", output, re.M):
+    if found := re.findall(r"^(?:interop|matrix|endurance): (\d+) passed, (\d+) failed$", output, re.M):
         return tuple(map(int, found[-1]))
     if found := re.findall(r"^--- (PASS|FAIL|SKIP): ", output, re.M):  # go test -v
         bad = ["FAIL"] + (["SKIP"] if os.environ.get("CI") else [])
@@ -232,33 +232,32 @@ def exports():
     run("abi", [sys.executable, "tests/abi.py"])
 
 
-def pytest(name, path, env=None):
+def pytest(name, path, env=None, *chosen):
     if (ROOT / path).exists():
-        run(name, [PYTHON, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--color=no", path], env, counted=True)
+        command = [PYTHON, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--color=no", *chosen, path]
+        run(name, command, env, counted=True)
     else:
         missing(name, f"no {path}")
 
 
 def preloaded():
-    """The environment in which a Python that is not sanitized loads a module that is. Python itself leaks at exit."""
+    """The environment in which a program that is not sanitized loads a module that is. Interpreters leak at exit."""
     names = ("libasan.so", "libubsan.so", "libstdc++.so")
     files = [subprocess.check_output(["c++", f"-print-file-name={name}"], text=True).strip() for name in names]
-    return {
-        "LD_PRELOAD": " ".join(files), "PYTHONPATH": str(ROOT / "build/python-asan/site-packages"),
-        "PYTHONMALLOC": "malloc", "ASAN_OPTIONS": SANITIZERS["ASAN_OPTIONS"] + ":detect_leaks=0",
-    }
+    return {"LD_PRELOAD": " ".join(files), "ASAN_OPTIONS": SANITIZERS["ASAN_OPTIONS"] + ":detect_leaks=0"}
 
 
 def python():
     pytest("python", "bindings/python/tests")
-    pytest("python (asan)", "bindings/python/tests/test_guest.py", preloaded())
+    asan = {**preloaded(), "PYTHONPATH": str(ROOT / "build/python-asan/site-packages"), "PYTHONMALLOC": "malloc"}
+    pytest("python (asan)", "bindings/python/tests/test_guest.py", asan, "-m", "not forks")
     if (ROOT / "bindings/python/nebula").is_dir():
         run("python types (mypy)", [PYTHON, "-m", "mypy", "--strict", "--cache-dir", "build/mypy", "bindings/python/nebula"])
 
 
 def go():
     """The Go package under the race detector, and with gRPC and Python as its peers; vet and gofmt over all of it."""
-    folders = ["bindings/go", "examples/1_hello/go", "bindings/go/peers"]
+    folders = ["bindings/go", "examples/1_hello/go", "examples/3_chain/go", "bindings/go/peers"]
     version = subprocess.run(["go", "env", "GOVERSION"], capture_output=True, text=True).stdout
     if is_old := tuple(map(int, re.findall(r"\d+", version)[:2])) < (1, 21):
         folders.pop()  # its gRPC wants a newer Go, which one from 1.21 on would fetch
@@ -269,7 +268,7 @@ def go():
         {"GOMAXPROCS": "4"}, counted=True)  # two queues, on whatever machine
     if is_old:
         return say("go (peers)", "skipped", 0, "needs Go 1.21 or newer")
-    run("go (peers)", ["scripts/go.sh", folders[2], "test", "-p", "1", "-count=1", "-v", "."], counted=True)
+    run("go (peers)", ["scripts/go.sh", folders[-1], "test", "-p", "1", "-count=1", "-v", "."], counted=True)
 
 
 def java():
@@ -281,7 +280,13 @@ def java():
 def node():
     """The Node package, with gRPC and Python as its peers, and its types."""
     tests = sorted(str(file.relative_to(ROOT)) for file in (ROOT / "bindings/node/test").glob("*.test.js"))
-    run("node", ["scripts/node.sh", "--test", "--test-reporter=tap", *tests], counted=True)
+    test = ["scripts/node.sh", "--test", "--test-reporter=tap"]
+    run("node", [*test, *tests], counted=True)
+    # What is left out looks at the package's files, not at the engine.
+    tests = [f"build/node-asan/test/{pathlib.Path(file).name}" for file in tests]
+    tests = [file for file in tests if not file.endswith(("/symbols.test.js", "/types.test.js"))]
+    asan = {**preloaded(), "NODE_PATH": str(ROOT / "build/node-asan/node_modules")}
+    run("node (asan)", [*test, *tests], asan, counted=True)
 
 
 def interop():
@@ -290,11 +295,22 @@ def interop():
     run("interop (keepalive)", [PYTHON, "tests/interop/go/keepalive.py"])
 
 
+def matrix():
+    """The same cases in each language, against a server in each language."""
+    run("matrix", [sys.executable, "tests/bindings/matrix.py"], counted=True)
+    run("endurance", [sys.executable, "tests/bindings/endurance.py"], counted=True)
+
+
+def packages():
+    """Each package in an environment that has nothing else, and their sizes."""
+    pytest("packages", "tests/packages")
+
+
 PARTS = {
     layers: [], docs: [], unit: ["asan"], capi: ["asan"], cpp: ["asan"], tsan: ["tsan"], sim: ["build", "asan"],
     attack: ["build"], memory: ["build", "python"], counts: ["build"], fuzz: ["fuzzers"], exports: ["build"],
-    python: ["python", "python-asan"], go: ["go", "python"], java: ["java", "python"], node: ["node", "python"],
-    interop: ["build", "python"],
+    python: ["python", "python-asan"], go: ["go", "python"], java: ["java", "python"], node: ["node", "node-asan", "python"],
+    interop: ["build", "python"], matrix: ["matrix-programs"], packages: ["packages"],
 }
 
 

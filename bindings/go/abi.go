@@ -5,7 +5,6 @@
 package nebula
 
 /*
-#cgo pkg-config: nebula
 #include <stdlib.h>
 #include "nebula.h"
 
@@ -170,6 +169,7 @@ type event struct {
 	status           int32
 	data             []byte // nil: none
 	metadata         []byte
+	more             [][]byte // messages of a stream that came right after the one in data
 }
 
 func (q queueHandle) event(i int) event {
@@ -179,6 +179,12 @@ func (q queueHandle) event(i int) event {
 		kind: uint16(e.kind), flags: uint16(e.flags), status: int32(e.status),
 		data: copied(e.data, e.size), metadata: copied(e.metadata, e.metadata_size),
 	}
+}
+
+// continues says whether event i is a message of the stream that the event before it is of.
+func (q queueHandle) continues(i int) bool {
+	before, e := &q.events[i-1], &q.events[i]
+	return e.kind == eventMessage && e.call == before.call && e.tag == before.tag
 }
 
 func copied(data *C.uint8_t, size C.uint32_t) []byte {
@@ -220,6 +226,16 @@ func (s serverHandle) method(path string, shape int, tag uint64) error {
 
 func (s serverHandle) describe(set []byte) error {
 	if result := C.nebula_server_describe(s.c, unsafe.Pointer(&readable(set)[0]), C.uint32_t(len(set))); result < 0 {
+		return engineError(result)
+	}
+	return nil
+}
+
+func (s serverHandle) schema(service string, document []byte) error {
+	var t texts
+	defer t.free()
+	data := unsafe.Pointer(&readable(document)[0])
+	if result := C.nebula_server_schema(s.c, t.of(service), data, C.uint32_t(len(document))); result < 0 {
 		return engineError(result)
 	}
 	return nil
@@ -378,6 +394,7 @@ const (
 	flagWaitForReady = C.NEBULA_WAIT_FOR_READY
 	flagIdempotent   = C.NEBULA_IDEMPOTENT
 	flagJSON         = C.NEBULA_JSON
+	flagCheck        = C.NEBULA_CHECK
 	flagProto        = C.NEBULA_PROTO
 
 	full   = C.NEBULA_FULL

@@ -35,6 +35,7 @@ func Trailers(m *Metadata) CallOption { return func(o *outgoingCall) { o.trailer
 // outgoingCall is what the arguments of a call come to.
 type outgoingCall struct {
 	channel           *Channel
+	filters           []Filter
 	flags             uint32
 	headers, trailers *Metadata
 
@@ -55,6 +56,9 @@ func prepare(ctx context.Context, name string, shape int, options []CallOption) 
 		if o.channel, err = commonChannel(); err != nil {
 			return nil, err
 		}
+	}
+	if o.channel.filters != nil {
+		o.filters = append(o.channel.filters[:len(o.channel.filters):len(o.channel.filters)], o.filters...)
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, &Error{Code: CodeOf(err), Message: labelOf(name) + ": " + err.Error(), Fault: CallerFault}
@@ -83,6 +87,9 @@ func (o *outgoingCall) choose(in, out codec) error {
 	}
 	o.codec = in
 	o.flags |= in.flag()
+	if in == codecJSON {
+		o.flags |= flagCheck // there is no generated class that has done so
+	}
 	return nil
 }
 
@@ -118,14 +125,24 @@ func (u *unaryCall) receive(p *port, e event) {
 //	greeting, err := nebula.Call[string](ctx, "hello.greet", nebula.M{"name": "Ada"})
 //	now, err := nebula.Call[*clock.NowReply](ctx, "demo.v1.Clock.Now", &clock.NowRequest{})
 //
-// A protobuf message travels as protobuf, []byte as it is, all else as JSON. The call has the deadline of ctx, ends
+// A protobuf message travels as protobuf, []byte as it is, all else as JSON, which is checked against the service's
+// description before it is sent: the error names the field. The call has the deadline of ctx, ends
 // when ctx does, and takes the metadata of WithMetadata along. The error of a call that failed is an *Error.
 func Call[Out any](ctx context.Context, method string, request any, options ...CallOption) (Out, error) {
-	var none Out
 	o, err := prepare(ctx, method, shapeUnary, options)
 	if err != nil {
+		var none Out
 		return none, err
 	}
+	if o.filters != nil {
+		return callFiltered[Out](ctx, o.filters, method, request, options)
+	}
+	return callOnce[Out](ctx, o, request)
+}
+
+func callOnce[Out any](ctx context.Context, o *outgoingCall, request any) (Out, error) {
+	var none Out
+	method := o.name
 	in, out := codecOfValue(request), codecOf[Out]()
 	if err := o.choose(in, out); err != nil {
 		return none, err

@@ -27,12 +27,14 @@ type ChannelOptions struct {
 	MaxIdle          time.Duration // without calls for so long, connections are closed until the next one; 0: 30 min
 	Compression      Compression   // of requests; 0: none
 	TLS              *TLS
+	Filters          []Filter // around all calls; the first is the outermost
 }
 
 // Channel is a way to reach services, for any number of goroutines. It is closed by Close, or when it is no longer
 // referenced.
 type Channel struct {
-	target string
+	target  string
+	filters []Filter
 
 	lock    sync.RWMutex
 	handle  channelHandle
@@ -60,7 +62,7 @@ func Dial(target string, options *ChannelOptions) (*Channel, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Channel{target: target, handle: handle, methods: map[method]uint64{}}
+	c := &Channel{target: target, filters: options.Filters, handle: handle, methods: map[method]uint64{}}
 	runtime.SetFinalizer(c, (*Channel).Close)
 	return c, nil
 }

@@ -98,9 +98,9 @@ func jsonError[T any](err error) error {
 	var kind *json.UnmarshalTypeError
 	if errors.As(err, &kind) {
 		if kind.Field == "" {
-			return fmt.Errorf("the message must be %s, not %s", jsonName(kind.Type), kind.Value)
+			return fmt.Errorf("the message must be %s, not %s", jsonName(kind.Type), givenName(kind))
 		}
-		return fmt.Errorf("field %q must be %s, not %s", kind.Field, jsonName(kind.Type), kind.Value)
+		return fmt.Errorf("field %q must be %s, not %s", kind.Field, jsonName(kind.Type), givenName(kind))
 	}
 	if rest := strings.TrimPrefix(err.Error(), "json: unknown field "); rest != err.Error() {
 		return fmt.Errorf("has no field %s (fields: %s)", rest, strings.Join(fieldsOf[T](), ", "))
@@ -116,13 +116,31 @@ func jsonName(t reflect.Type) string {
 		return "a boolean"
 	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64,
 		reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
-		return "a whole number"
+		return "an integer"
 	case reflect.Float32, reflect.Float64:
 		return "a number"
 	case reflect.Slice, reflect.Array:
 		return "a list"
 	}
 	return "an object"
+}
+
+// givenName says what was given, in the words of the engine's own check.
+func givenName(kind *json.UnmarshalTypeError) string {
+	switch kind.Value {
+	case "string":
+		return "a string"
+	case "bool":
+		return "a boolean"
+	case "array":
+		return "a list"
+	case "object":
+		return "an object"
+	}
+	if number := strings.TrimPrefix(kind.Value, "number "); number != kind.Value && jsonName(kind.Type) == "an integer" {
+		return number
+	}
+	return "a number"
 }
 
 // fieldsOf names the fields of a struct as JSON has them.

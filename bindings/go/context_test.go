@@ -333,3 +333,13 @@ func TestCodesAreThoseOfTheHeader(t *testing.T) {
 	}
 	expect(t, nebula.Code(99).String(), "99")
 }
+
+func TestReadersHearOfADeadlineNoSoonerThanTheContext(t *testing.T) {
+	ctx, receive := nebula.ExpiredCall(50 * time.Millisecond)
+	if message := receive(); message != nil {
+		t.Fatalf("%q is no message of this call", message)
+	}
+	if ctx.Err() != context.DeadlineExceeded {
+		t.Fatalf("the call is over, and its context says %v", ctx.Err())
+	}
+}

@@ -1,7 +1,8 @@
-// describe.go - what a server's protobuf services look like, for grpc.reflection.
+// describe.go - what a server's services look like: descriptors of protobuf for grpc.reflection, documents for callers.
 package nebula
 
 import (
+	"encoding/json"
 	"strings"
 
 	"google.golang.org/protobuf/proto"
@@ -31,7 +32,7 @@ func descriptorSet(methods []*handler) []byte {
 			continue
 		}
 		for _, each := range h.types {
-			if message, is := each.(proto.Message); is {
+			if message, is := messageOf(each); is {
 				add(message.ProtoReflect().Descriptor().ParentFile())
 			}
 		}
@@ -48,4 +49,33 @@ func descriptorSet(methods []*handler) []byte {
 		return nil // a descriptor that was loaded can be written
 	}
 	return data
+}
+
+// documents are the descriptions of the methods' services, by their names.
+func documents(methods []*handler) map[string][]byte {
+	type description struct {
+		Service string           `json:"service"`
+		Methods []map[string]any `json:"methods"`
+		Defs    map[string]any   `json:"$defs"`
+	}
+	all, makers := map[string]*description{}, map[string]*schemas{}
+	for _, h := range methods {
+		service, name, _ := strings.Cut(h.path[1:], "/")
+		if all[service] == nil {
+			makers[service] = newSchemas()
+			all[service] = &description{service, nil, makers[service].definitions}
+		}
+		shape := []string{"unary", "client_stream", "server_stream", "bidi"}[h.shape&^shapeHold]
+		all[service].Methods = append(all[service].Methods, map[string]any{
+			"name": name, "shape": shape,
+			"request": makers[service].message(h.types[0]), "response": makers[service].message(h.types[1]),
+		})
+	}
+	texts := map[string][]byte{}
+	for service, d := range all {
+		if text, err := json.Marshal(d); err == nil { // it is made of maps and texts
+			texts[service] = text
+		}
+	}
+	return texts
 }

@@ -99,21 +99,31 @@ func (p *port) run() {
 		if err != nil || count < 0 {
 			panic(fmt.Sprintf("nebula: the queue cannot be polled: %v %d", err, count)) // it is never freed
 		}
-		for i := 0; i < count; i++ {
-			p.deliver(p.queue.event(i))
+		for i := 0; i < count; {
+			i += p.handOut(i, count)
 		}
 		// Whoever was woken runs first; what they submit leaves with one poll.
 		runtime.Gosched()
 	}
 }
 
-func (p *port) deliver(e event) {
+// handOut gives event i to its receiver, and with a message of a stream those that follow it: one lock and one wake-up
+// for all. It returns how many events that were.
+func (p *port) handOut(i, count int) int {
+	e := p.queue.event(i)
 	p.lock.Lock()
 	r := p.receivers[e.tag]
 	p.lock.Unlock()
+	taken := 1
+	for e.kind == eventMessage && i+taken < count && p.queue.continues(i+taken) {
+		next := p.queue.event(i + taken)
+		e.more, e.flags = append(e.more, next.data), next.flags
+		taken++
+	}
 	if r != nil {
 		r.receive(p, e)
 	}
+	return taken
 }
 
 func (p *port) know(tag uint64, r receiver) {

@@ -1,6 +1,11 @@
 // export_test.go - what tests look at from within.
 package nebula
 
+import (
+	"context"
+	"time"
+)
+
 // OpenCalls is how many tags the ports know beside those of methods.
 func OpenCalls() int {
 	count := 0
@@ -21,4 +26,12 @@ func HandledCalls(s *Server) int {
 	s.lock.Lock()
 	defer s.lock.Unlock()
 	return len(s.running)
+}
+
+// ExpiredCall is a call whose deadline the engine finds passed so long before its context does. The function waits for
+// its next message.
+func ExpiredCall(early time.Duration) (context.Context, func() []byte) {
+	c, ctx := newIncoming(&handler{server: &Server{}}, &event{value: uint64(early.Microseconds())})
+	c.die(DeadlineExceeded)
+	return ctx, c.flow.receive
 }

@@ -25,13 +25,17 @@ var (
 type flow struct {
 	call uint64
 
-	lock            sync.Mutex
-	changed         sync.Cond
-	inbox           [][]byte
-	ended           bool // the peer sends no more
-	over            bool // nothing can be sent any more
-	writables       int  // how often there was room again
-	bytes, messages int  // taken, not reported yet; the receiver's
+	lock      sync.Mutex
+	changed   sync.Cond
+	inbox     [][]byte
+	ended     bool // the peer sends no more
+	over      bool // nothing can be sent any more
+	writables int  // how often there was room again
+
+	// The receiver's.
+	taken           [][]byte // what was in the inbox when it looked: it and the port meet once for many messages
+	next            int      // of them
+	bytes, messages int      // received, not reported yet
 }
 
 func newFlow(call uint64) *flow {
@@ -57,6 +61,7 @@ func (f *flow) on(e *event) {
 		if e.data != nil {
 			f.inbox = append(f.inbox, e.data)
 		}
+		f.inbox = append(f.inbox, e.more...)
 		f.ended = e.kind == eventEnd || e.flags&flagEnd != 0
 	})
 }
@@ -76,18 +81,12 @@ func (f *flow) wait(until func() bool) {
 
 // receive waits for the next message; nil: there are no more.
 func (f *flow) receive() []byte {
-	f.lock.Lock()
-	for len(f.inbox) == 0 && !f.ended {
-		f.changed.Wait()
-	}
-	if len(f.inbox) == 0 {
-		f.lock.Unlock()
+	if f.next == len(f.taken) && !f.take() {
 		return nil
 	}
-	data := f.inbox[0]
-	f.inbox[0] = nil
-	f.inbox = f.inbox[1:]
-	f.lock.Unlock()
+	data := f.taken[f.next]
+	f.taken[f.next] = nil
+	f.next++
 	f.bytes += len(data)
 	f.messages++
 	if f.bytes >= portionBytes || f.messages >= portionMessages {
@@ -95,6 +94,17 @@ func (f *flow) receive() []byte {
 		f.bytes, f.messages = 0, 0
 	}
 	return data
+}
+
+// take waits for messages; false: there are no more.
+func (f *flow) take() bool {
+	f.lock.Lock()
+	for len(f.inbox) == 0 && !f.ended {
+		f.changed.Wait()
+	}
+	f.taken, f.inbox, f.next = f.inbox, f.taken[:0], 0
+	f.lock.Unlock()
+	return len(f.taken) > 0
 }
 
 // send submits a message and waits for room. errOver: the call is over.

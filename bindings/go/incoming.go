@@ -21,6 +21,9 @@ type Incoming struct {
 	block  []byte
 	asJSON bool
 	cancel context.CancelFunc
+	done   <-chan struct{} // of its context
+
+	filtered *FilteredCall // the innermost filter's; nil: there are none
 
 	lock       sync.Mutex
 	hasHeaders bool // that were sent
@@ -46,6 +49,7 @@ func newIncoming(h *handler, e *event) (*Incoming, context.Context) {
 	} else {
 		ctx, c.cancel = context.WithCancel(ctx)
 	}
+	c.done = ctx.Done()
 	return c, ctx
 }
 
@@ -53,7 +57,12 @@ func newIncoming(h *handler, e *event) (*Incoming, context.Context) {
 func (c *Incoming) Method() string { return c.method.path }
 
 // Metadata is what the caller sent beside the request.
-func (c *Incoming) Metadata() Metadata { return unpack(c.block) }
+func (c *Incoming) Metadata() Metadata {
+	if c.filtered != nil {
+		return c.filtered.Metadata
+	}
+	return unpack(c.block)
+}
 
 // Peer is who calls: "tcp://127.0.0.1:40812" or "unix:..."; "" once the call is over.
 func (c *Incoming) Peer() string { return callPeer(c.flow.call) }
@@ -93,12 +102,21 @@ func (c *Incoming) die(code Code) {
 	c.lock.Lock()
 	c.died = &Error{Code: code, Message: c.method.label + ": the caller waits no more"}
 	c.lock.Unlock()
-	// A deadline ends the context by itself, and with that reason, now or in a moment.
-	if code != DeadlineExceeded {
-		c.cancel()
+	// A deadline ends the context by itself, and with that reason, now or in a moment. The streams end no sooner, so that
+	// a handler whose stream has failed finds its context ended.
+	if code == DeadlineExceeded {
+		go func() {
+			<-c.done
+			c.flow.end()
+		}()
+		return
 	}
+	c.cancel()
 	c.flow.end()
 }
+
+// heed: a handler's call ends by what its caller does.
+func (c *Incoming) heed() {}
 
 func (c *Incoming) failure() error {
 	c.lock.Lock()
@@ -110,6 +128,17 @@ func (c *Incoming) failure() error {
 }
 
 func (c *Incoming) unreadable(why error) error { return c.method.badRequest(why) }
+
+// send encodes the single answer and sends it.
+func (c *Incoming) send(answer any) error {
+	data, err := encode(answer, c.asJSON)
+	if err != nil {
+		c.server.logf("nebula: %s: the result cannot be encoded: %v", c.method.label, err)
+		return Errorf(Internal, "%s: the result cannot be encoded: %v", c.method.label, err)
+	}
+	c.answer(data)
+	return nil
+}
 
 // answer sends the single answer, or ends a stream of them (nil), with what there is of trailers.
 func (c *Incoming) answer(data []byte) {

@@ -3,6 +3,7 @@ package nebula_test
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"runtime"
 	"sync"
@@ -224,6 +225,47 @@ func TestCloseEndsADrain(t *testing.T) {
 	if err := s.Drain(); err == nil {
 		t.Fatal("a server that is closed can be drained")
 	}
+}
+
+// A program whose main returns while it serves, and while calls of its own and of others are in their handlers.
+func init() {
+	programs["abandons"] = func([]string) error {
+		var s nebula.Server
+		entered := make(chan bool)
+		wait := func(ctx context.Context) error {
+			entered <- true
+			<-ctx.Done()
+			return ctx.Err()
+		}
+		nebula.Unary(&s, "abandons.wait", func(ctx context.Context, in int) (int, error) { return 0, wait(ctx) })
+		nebula.Bidi(&s, "abandons.chat", func(ctx context.Context, chat *nebula.Stream[int, int]) error { return wait(ctx) })
+		if err := s.Start(); err != nil {
+			return err
+		}
+		ctx := context.Background()
+		go nebula.Call[int](ctx, "abandons.wait", 1)
+		stream, err := nebula.CallBidi[int, int](ctx, "abandons.chat")
+		if err != nil {
+			return err
+		}
+		<-entered
+		<-entered
+		fmt.Println("serving")
+		<-entered // somebody else's
+		runtime.KeepAlive(stream)
+		return nil
+	}
+}
+
+func TestAProgramMayEndWithAllOpen(t *testing.T) {
+	program := startSelf(t, "abandons")
+	expect(t, program.line(), "serving")
+	_, err := nebula.Call[int](soon(t), "abandons.wait", 1)
+	lost := failure(t, err)
+	expect(t, lost.Code, nebula.Unavailable)
+	expect(t, lost.Fault, nebula.NetworkFault)
+	ok(t, program.Wait())
+	expect(t, program.errors.String(), "")
 }
 
 func TestServeEndsWithItsContext(t *testing.T) {

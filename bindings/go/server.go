@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"reflect"
 	"runtime/debug"
 	"strings"
 	"sync"
@@ -31,6 +32,8 @@ type Server struct {
 	MaxAge           time.Duration // any connection is drained at this age, +-10 %; 0: never
 	MaxAgeGrace      time.Duration // and cut off so long after; 0: never
 	Compression      Compression   // of answers to callers that accept it; 0: none
+
+	Filters []Filter // around all calls; the first is the outermost
 
 	DrainTimeout time.Duration // that running calls get at the end; 0: 10 s
 	ErrorLog     *log.Logger   // is told of handlers that panic; nil: the log package's
@@ -59,9 +62,10 @@ type handler struct {
 	label  string // "hello.greet"
 	shape  int
 	codec  codec
-	types  []any // zero values of request and answer
+	types  []reflect.Type // of request and answer
 	tag    uint64
 	serve  serveFunc
+	decode func(request []byte, asJSON bool) (any, error)
 }
 
 // What runs for each call of a method. It answers, or returns the error to end the call with.
@@ -89,10 +93,9 @@ func add[In, Out any](s *Server, name string, shape int, serve serveFunc) {
 	if in == codecBytes {
 		kind = out
 	}
-	var request In
-	var answer Out
-	types := []any{request, answer}
-	s.methods = append(s.methods, &handler{s, path, labelOf(path), shape, kind, types, newTag(), serve})
+	types := []reflect.Type{typeOf[In](), typeOf[Out]()}
+	read := func(data []byte, asJSON bool) (any, error) { return decode[In](data, asJSON) }
+	s.methods = append(s.methods, &handler{s, path, labelOf(path), shape, kind, types, newTag(), serve, read})
 }
 
 // Unary registers a method: one request, one answer.
@@ -108,9 +111,9 @@ func add[In, Out any](s *Server, name string, shape int, serve serveFunc) {
 // A method that cannot be served, for its name is malformed or taken, fails the server's start.
 func Unary[In, Out any](s *Server, name string, handle func(ctx context.Context, request In) (Out, error)) {
 	add[In, Out](s, name, shapeUnary, func(ctx context.Context, c *Incoming, data []byte) error {
-		request, err := decode[In](data, c.asJSON)
+		request, err := requestOf[In](c, data)
 		if err != nil {
-			return c.method.badRequest(err)
+			return err
 		}
 		return reply(c, func() (Out, error) { return handle(ctx, request) })
 	})
@@ -121,9 +124,9 @@ func ServerStream[In, Out any](
 	s *Server, name string, handle func(ctx context.Context, request In, answers *Writer[Out]) error,
 ) {
 	add[In, Out](s, name, shapeServerStream, func(ctx context.Context, c *Incoming, data []byte) error {
-		request, err := decode[In](data, c.asJSON)
+		request, err := requestOf[In](c, data)
 		if err != nil {
-			return c.method.badRequest(err)
+			return err
 		}
 		return finish(c, handle(ctx, request, writerOf[Out](c)))
 	})
@@ -134,19 +137,47 @@ func ClientStream[In, Out any](
 	s *Server, name string, handle func(ctx context.Context, requests *Reader[In]) (Out, error),
 ) {
 	add[In, Out](s, name, shapeClientStream|shapeHold, func(ctx context.Context, c *Incoming, _ []byte) error {
-		return reply(c, func() (Out, error) { return handle(ctx, &Reader[In]{c.flow, c, c.asJSON}) })
+		return reply(c, func() (Out, error) { return handle(ctx, readerOf[In](c)) })
 	})
 }
 
 // Bidi registers a method that takes and gives many messages.
 func Bidi[In, Out any](s *Server, name string, handle func(ctx context.Context, stream *Stream[In, Out]) error) {
 	add[In, Out](s, name, shapeBidi|shapeHold, func(ctx context.Context, c *Incoming, _ []byte) error {
-		return finish(c, handle(ctx, &Stream[In, Out]{Reader[In]{c.flow, c, c.asJSON}, *writerOf[Out](c)}))
+		return finish(c, handle(ctx, &Stream[In, Out]{*readerOf[In](c), *writerOf[Out](c)}))
 	})
 }
 
+func requestOf[In any](c *Incoming, data []byte) (In, error) {
+	if c.filtered != nil {
+		message, err := c.filtered.Request()
+		if err != nil {
+			var none In
+			return none, err
+		}
+		return typed[In](message)
+	}
+	request, err := decode[In](data, c.asJSON)
+	if err != nil {
+		return request, c.method.badRequest(err)
+	}
+	return request, nil
+}
+
+func readerOf[In any](c *Incoming) *Reader[In] {
+	r := &Reader[In]{flow: c.flow, side: c, asJSON: c.asJSON}
+	if c.filtered != nil {
+		r.change = c.filtered.changeRequest
+	}
+	return r
+}
+
 func writerOf[Out any](c *Incoming) *Writer[Out] {
-	return &Writer[Out]{c.flow, c, c.asJSON, flagCompress}
+	w := &Writer[Out]{flow: c.flow, side: c, asJSON: c.asJSON, flags: flagCompress}
+	if c.filtered != nil {
+		w.change = c.filtered.changeAnswer
+	}
+	return w
 }
 
 func reply[Out any](c *Incoming, handle func() (Out, error)) error {
@@ -154,17 +185,15 @@ func reply[Out any](c *Incoming, handle func() (Out, error)) error {
 	if err != nil {
 		return err
 	}
-	data, err := encode(value, c.asJSON)
-	if err != nil {
-		c.server.logf("nebula: %s: the result cannot be encoded: %v", c.method.label, err)
-		return Errorf(Internal, "%s: the result cannot be encoded: %v", c.method.label, err)
+	if c.filtered != nil {
+		c.filtered.Answer = value
+		return nil
 	}
-	c.answer(data)
-	return nil
+	return c.send(value)
 }
 
 func finish(c *Incoming, err error) error {
-	if err == nil {
+	if err == nil && c.filtered == nil { // else when the filters have ended
 		c.answer(nil)
 	}
 	return err
@@ -213,7 +242,11 @@ func (h *handler) run(j job) {
 		c.cancel()
 		c.flow.end() // whoever still holds a stream of it gets no answer
 	}()
-	if err := h.serve(j.ctx, c, j.request); err != nil {
+	serve := h.serve
+	if h.server.Filters != nil {
+		serve = h.serveFiltered
+	}
+	if err := serve(j.ctx, c, j.request); err != nil {
 		c.fail(err)
 	}
 	hasReturned = true
@@ -288,6 +321,11 @@ func (s *Server) Start() (err error) {
 		}
 		for _, p := range process.ports {
 			p.know(h.tag, h)
+		}
+	}
+	for service, document := range documents(s.methods) {
+		if err := s.handle.schema(service, document); err != nil {
+			return err
 		}
 	}
 	if set := descriptorSet(s.methods); set != nil {

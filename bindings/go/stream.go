@@ -11,6 +11,8 @@ import (
 
 // A side is what an end of a streaming call knows beyond its flow.
 type side interface {
+	// heed ends the call if its context has ended: whoever was told to do so may not have come to it yet.
+	heed()
 	// failure is how the call ended; nil: well. Called when it is over, or when the peer sends no more.
 	failure() error
 	// unreadable is the error of a message that cannot be decoded, and ends the call where that is ours to do.
@@ -22,12 +24,14 @@ type Reader[T any] struct {
 	flow   *flow
 	side   side
 	asJSON bool
+	change Change // of filters; nil: there are none
 }
 
 // Recv waits for the next message. io.EOF: there are no more, and all went well. An *Error: the call failed.
 func (r *Reader[T]) Recv() (T, error) {
 	var none T
 	defer runtime.KeepAlive(r) // collected, a client's stream would be cancelled
+	r.side.heed()
 	data := r.flow.receive()
 	if data == nil {
 		if err := r.side.failure(); err != nil {
@@ -39,7 +43,7 @@ func (r *Reader[T]) Recv() (T, error) {
 	if err != nil {
 		return none, r.side.unreadable(err)
 	}
-	return value, nil
+	return changed(r.change, value)
 }
 
 // Writer sends the messages of a stream. One goroutine at a time.
@@ -48,16 +52,22 @@ type Writer[T any] struct {
 	side   side
 	asJSON bool
 	flags  uint32
+	change Change
 }
 
 // Send sends a message, and waits while the peer does not read. Once the call is over it returns how that ended: an
 // *Error, or io.EOF if it ended well.
 func (w *Writer[T]) Send(message T) error {
 	defer runtime.KeepAlive(w)
+	message, err := changed(w.change, message)
+	if err != nil {
+		return err
+	}
 	data, err := encode(message, w.asJSON)
 	if err != nil {
 		return refused("the message cannot be encoded: %v", err)
 	}
+	w.side.heed()
 	return w.ended(w.flow.send(data, w.flags))
 }
 
@@ -84,8 +94,10 @@ type Stream[R, S any] struct {
 // to, so that a stream that nobody uses any more can be collected and ends.
 type streamCall struct {
 	*flow
+	ctx     context.Context
 	label   string
 	channel *Channel // collected, it would end the call
+	around  *around  // its filters; nil: there are none
 	done    chan struct{}
 
 	lock       sync.Mutex
@@ -111,8 +123,17 @@ func (c *streamCall) receive(p *port, e event) {
 	}
 }
 
+func (c *streamCall) heed() {
+	if err := c.ctx.Err(); err != nil {
+		c.cancel(CodeOf(err))
+	}
+}
+
 func (c *streamCall) failure() error {
 	<-c.done
+	if c.around != nil {
+		return c.around.end()
+	}
 	return failureOf(&c.last)
 }
 
@@ -174,6 +195,9 @@ func (s *CallStream[R, S]) Trailers() Metadata {
 func (s *CallStream[R, S]) Close() {
 	runtime.SetFinalizer(s, nil)
 	s.call.cancel(Cancelled)
+	if s.call.around != nil {
+		s.call.around.leave()
+	}
 }
 
 func (c *streamCall) cancel(code Code) {
@@ -184,13 +208,30 @@ func (c *streamCall) cancel(code Code) {
 	}
 }
 
+// request nil: a stream of them, which is still to come.
 func openStream[R, S any](
-	ctx context.Context, name string, shape int, data []byte, in, out codec, options []CallOption,
+	ctx context.Context, name string, shape int, request any, in, out codec, options []CallOption,
 ) (*CallStream[R, S], error) {
+	var data []byte
+	if shape == shapeServerStream {
+		var err error
+		if data, err = encode(request, false); err != nil {
+			return nil, refused("%s: the request cannot be encoded: %v", labelOf(name), err)
+		}
+	}
 	o, err := prepare(ctx, name, shape|shapeHold, options)
 	if err != nil {
 		return nil, err
 	}
+	if o.filters != nil {
+		return openFiltered[R, S](ctx, o.filters, name, shape, request, in, out, options)
+	}
+	return startStream[R, S](ctx, o, data, in, out)
+}
+
+func startStream[R, S any](
+	ctx context.Context, o *outgoingCall, data []byte, in, out codec,
+) (*CallStream[R, S], error) {
 	if err := o.choose(in, out); err != nil {
 		return nil, err
 	}
@@ -198,7 +239,8 @@ func openStream[R, S any](
 	if data != nil {
 		flags |= flagEnd
 	}
-	c := &streamCall{flow: newFlow(0), label: labelOf(name), channel: o.channel, done: make(chan struct{})}
+	c := &streamCall{flow: newFlow(0), ctx: ctx, label: labelOf(o.name), channel: o.channel, done: make(chan struct{})}
+	var err error
 	if _, c.call, err = o.start(anyPort(), c, data, flags); err != nil {
 		return nil, err
 	}
@@ -206,13 +248,16 @@ func openStream[R, S any](
 		go func() {
 			select {
 			case <-ctx.Done():
-				c.cancel(CodeOf(ctx.Err()))
+				c.heed()
 			case <-c.done:
 			}
 		}()
 	}
 	s := &CallStream[R, S]{
-		Stream[R, S]{Reader[R]{c.flow, c, in == codecJSON}, Writer[S]{c.flow, c, false, flagCompress}}, c,
+		Stream[R, S]{
+			Reader[R]{flow: c.flow, side: c, asJSON: in == codecJSON},
+			Writer[S]{flow: c.flow, side: c, flags: flagCompress},
+		}, c,
 	}
 	runtime.SetFinalizer(s, (*CallStream[R, S]).Close)
 	return s, nil
@@ -223,11 +268,7 @@ func openStream[R, S any](
 func CallServerStream[Out any](
 	ctx context.Context, method string, request any, options ...CallOption,
 ) (*CallStream[Out, any], error) {
-	data, err := encode(request, false)
-	if err != nil {
-		return nil, refused("%s: the request cannot be encoded: %v", labelOf(method), err)
-	}
-	return openStream[Out, any](ctx, method, shapeServerStream, data, codecOfValue(request), codecOf[Out](), options)
+	return openStream[Out, any](ctx, method, shapeServerStream, request, codecOfValue(request), codecOf[Out](), options)
 }
 
 // CallClientStream calls a method that answers many messages with one: Send them, then CloseAndRecv.

@@ -157,7 +157,7 @@ func TestStreamsOfJSONNameTheMessageAtFault(t *testing.T) {
 	_, err = stream.Recv()
 	e := failure(t, err)
 	expect(t, e.Code, nebula.InvalidArgument)
-	expect(t, e.Message, `room.chat has no field "nme" (fields: name, age)`)
+	expect(t, e.Message, `room.chat has no field "nme" (fields: name, age); did you mean "name"?`)
 }
 
 func TestAStreamingMethodCalledAsUnarySaysHow(t *testing.T) {
@@ -333,4 +333,49 @@ func TestCloseEndsAStreamAtBothSides(t *testing.T) {
 	expect(t, nebula.CodeOf(<-received), nebula.Cancelled)
 	expect(t, <-ended, context.Canceled)
 	stream.Close()
+}
+
+func TestAHandlerWhoseStreamMissesItsDeadlineFindsItsContextEnded(t *testing.T) {
+	var s nebula.Server
+	ended := make(chan error, 50)
+	nebula.Bidi(&s, "late.chat", func(ctx context.Context, chat *nebula.Stream[int, int]) error {
+		_, err := chat.Recv()
+		ended <- ctx.Err()
+		return err
+	})
+	ch := nebula.Via(serve(t, &s))
+	for i := 0; i < 50; i++ {
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
+		stream, err := nebula.CallBidi[int, int](ctx, "late.chat", ch)
+		ok(t, err)
+		_, err = stream.Recv()
+		expect(t, nebula.CodeOf(err), nebula.DeadlineExceeded)
+		cancel()
+	}
+	eventually(t, "all handlers have ended", func() bool { return nebula.HandledCalls(&s) == 0 })
+	if len(ended) == 0 {
+		t.Fatal("no call came to its handler in time")
+	}
+	for len(ended) > 0 {
+		if <-ended == nil { // whether the deadline has come first, or the caller's end
+			t.Fatal("the stream has failed, and the context goes on")
+		}
+	}
+}
+
+func TestNoMessageFollowsTheEndOfAContext(t *testing.T) {
+	ch := nebula.Via(serve(t, numbers()))
+	for i := 0; i < 200; i++ {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		stream, err := nebula.CallBidi[number, number](ctx, "numbers.Double", ch)
+		ok(t, err)
+		ok(t, stream.Send(wrapperspb.Int64(1)))
+		_, err = stream.Recv()
+		ok(t, err)
+		cancel()
+		if err = stream.Send(wrapperspb.Int64(2)); err == nil {
+			_, err = stream.Recv()
+		}
+		expect(t, nebula.CodeOf(err), nebula.Cancelled)
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"os"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -108,10 +109,10 @@ func TestFieldsAreCheckedAndTheErrorNamesThem(t *testing.T) {
 		request any
 		message string
 	}{
-		{nebula.M{"nme": "Ada"}, `hello.greet has no field "nme" (fields: name, age)`},
-		{nebula.M{"name": 7}, `hello.greet: field "name" must be a string, not number`},
-		{nebula.M{"age": "old"}, `hello.greet: field "age" must be a whole number, not string`},
-		{[]int{1}, `hello.greet: the message must be an object, not array`},
+		{nebula.M{"nme": "Ada"}, `hello.greet has no field "nme" (fields: name, age); did you mean "name"?`},
+		{nebula.M{"name": 7}, `hello.greet: field "name" must be a string, not a number`},
+		{nebula.M{"age": "old"}, `hello.greet: field "age" must be an integer, not a string`},
+		{[]int{1}, `hello.greet: the message must be an object, not a list`},
 		{[]byte(`{"name": `), `hello.greet: malformed JSON: unexpected EOF`},
 		{[]byte(`{} {}`), `hello.greet: malformed JSON: there is more than one value`},
 	} {
@@ -120,6 +121,61 @@ func TestFieldsAreCheckedAndTheErrorNamesThem(t *testing.T) {
 		expect(t, e.Code, nebula.InvalidArgument)
 		expect(t, e.Message, c.message)
 	}
+}
+
+func TestAWrongRequestIsNotSent(t *testing.T) {
+	type address struct{ Zip string }
+	type guest struct {
+		address
+		Name    string            `json:"name"`
+		Age     uint8             `json:"age"`
+		Home    *address          `json:"home"`
+		Friends []*guest          `json:"friends"`
+		Tags    map[string]string `json:"tags"`
+		Key     []byte            `json:"key"`
+		At      time.Time         `json:"at"`
+		Secret  int               `json:"-"`
+	}
+	var served atomic.Int32
+	var s nebula.Server
+	nebula.Unary(&s, "hello.greet", func(ctx context.Context, in guest) (string, error) {
+		served.Add(1)
+		return in.Name, nil
+	})
+	nebula.ClientStream(&s, "hello.sum", func(ctx context.Context, in *nebula.Reader[int]) (int, error) {
+		served.Add(1)
+		return 0, nil
+	})
+	ch := nebula.Via(serve(t, &s))
+	for _, c := range []struct {
+		method  string
+		request any
+		code    nebula.Code
+		message string
+	}{
+		{"greet", nebula.M{"nmae": "Ada"}, nebula.InvalidArgument,
+			`hello.greet has no field "nmae" (fields: name, age, home, friends, tags, key, at, Zip); did you mean "name"?`},
+		{"greet", nebula.M{"friends": []nebula.M{{}, {"home": nebula.M{"zip": 1}}}}, nebula.InvalidArgument,
+			`hello.greet: field "friends[1].home.zip" must be a string, not a number`},
+		{"greet", nebula.M{"age": 1.5}, nebula.InvalidArgument, `hello.greet: field "age" must be an integer, not 1.5`},
+		{"greet", nebula.M{"tags": nebula.M{"a": true}}, nebula.InvalidArgument,
+			`hello.greet: field "tags.a" must be a string, not a boolean`},
+		{"greet", nebula.M{"key": "?"}, nebula.InvalidArgument, `hello.greet: field "key" must be base64, not "?"`},
+		{"gret", nebula.M{}, nebula.Unimplemented,
+			`hello has no method "gret" (methods: greet, sum); did you mean "greet"?`},
+	} {
+		_, err := nebula.Call[string](soon(t), "hello."+c.method, c.request, ch)
+		e := failure(t, err)
+		expect(t, e.Message, c.message)
+		expect(t, e.Code, c.code)
+		expect(t, e.Fate, nebula.Unsent)
+		expect(t, e.Fault, nebula.CallerFault)
+	}
+	expect(t, served.Load(), int32(0))
+	whole := nebula.M{"NAME": "Ada", "zip": nil, "home": nil, "age": 7, "at": time.Now(), "key": []byte{1}, "tags": nil}
+	name, err := nebula.Call[string](soon(t), "hello.greet", whole, ch)
+	ok(t, err)
+	expect(t, name, "Ada")
 }
 
 func TestProtobufTravelsAsSuchAndAsJSON(t *testing.T) {

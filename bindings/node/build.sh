@@ -1,8 +1,9 @@
 #!/bin/sh
 # build.sh - compiles the addon into build/, against the nebula that pkg-config finds and the headers of this Node.
 #
-# npm runs it at install. It needs a C++ compiler and fetches nothing: Node's headers are where nodejs.org's and
-# NodeSource's packages have them, beside node, or where Debian's libnode-dev does.
+# npm runs it at install where no addon came with the package that could be loaded. It needs a C++ compiler and fetches
+# nothing: Node's headers are where nodejs.org's and NodeSource's packages have them, beside node, or where Debian's
+# libnode-dev does. Where nebula is an archive alone it goes inside, and what a package has comes about.
 set -eu
 cd "$(dirname "$0")"
 node=$(node -p 'path.dirname(path.dirname(process.execPath))')
@@ -16,7 +17,12 @@ mkdir -p build
 compile() {
   ${CXX:-c++} -std=c++20 -O2 -Wall -Wextra -fPIC -fvisibility=hidden -shared -DNAPI_VERSION=8 -isystem "$headers" \
     $(pkg-config --cflags nebula) "src/$1.cc" -o "build/$1.node" $2 \
-    -Wl,-z,now -Wl,--version-script=src/addon.map -Wl,-rpath,"$(pkg-config --variable=libdir nebula)"
+    -Wl,-z,now -Wl,--version-script=src/addon.map ${LDFLAGS:-}
 }
-compile loader -ldl
-compile addon "$(pkg-config --libs nebula)"
+libraries=$(pkg-config --variable=libdir nebula)
+if [ -e "$libraries/libnebula.so" ]; then
+  compile loader "-ldl -Wl,-rpath,$libraries"
+  compile addon "$(pkg-config --libs nebula) -Wl,-rpath,$libraries"
+else
+  compile addon "$(pkg-config --static --libs nebula)"
+fi

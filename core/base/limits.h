@@ -84,7 +84,9 @@ inline constexpr size_t answers_unread_bytes_max = 256u << 10;
 // with a window of less than 64 KiB; one that grants less than a quarter of that does not mean to read.
 inline constexpr size_t session_bodies_bytes_max = 256u << 20;
 inline constexpr size_t miser_bodies_bytes_max = 16u << 20;
-inline constexpr int miser_window_bytes = 16 << 10;
+inline constexpr uint32_t miser_window_bytes = 16 << 10;
+// An answer from here on is not even copied where there is no room for it: 10 MiB take 3 ms.
+inline constexpr size_t room_looked_for_min = 256u << 10;
 // A stream tells its writer to wait above the first mark, and to go on below the second; each piece of its body counts
 // event_bytes more than it has, for that is what a small one costs.
 inline constexpr size_t stream_send_high = 256u << 10;
@@ -162,8 +164,66 @@ inline constexpr Duration drain_timeout = sec(10);
 // How long a call by name waits for the first word of the registry.
 inline constexpr Duration resolve_timeout = sec(5);
 
+// How long checked calls wait for the description of their service; then they go unchecked.
+inline constexpr Duration description_timeout = sec(5);
+// Services whose descriptions one channel keeps; calls of more go unchecked.
+inline constexpr size_t descriptions_max = 1000;
+// Steps of one check, so that no description makes it long, whatever it says: an honest one needs two or three for each
+// value. Beyond, the message goes as it is.
+inline constexpr size_t check_steps_min = 1024;
+inline constexpr size_t check_steps_a_byte = 16;
+// Messages up to so much are parsed in memory that is kept, which is about ten times as much.
+inline constexpr size_t check_memory_max = 16u << 10;
+
+// etcd. What is announced ends so long after its program did; it is renewed three times as often, a tenth more or less by
+// chance.
+inline constexpr Duration etcd_lease = sec(15);
+inline constexpr Duration etcd_timeout = sec(5);      // of one question
+inline constexpr Duration etcd_silence_max = sec(10);  // then the connection is pinged
+// After a failure it is asked again so soon, and ever later; half of each pause is by chance, for all come back at once.
+inline constexpr Duration etcd_backoff_first = ms(200);
+inline constexpr Duration etcd_backoff_max = sec(8);
+inline constexpr int64_t etcd_page = 1000;             // keys of one answer
+inline constexpr size_t etcd_message_bytes_max = 16u << 20;
+
+// DNS. What it says is believed for as long as it says itself, between these: a TTL of 0 is common, and so is one of a day
+// on what changes sooner. That there is nobody is asked again before long, since somebody is waiting.
+inline constexpr Duration dns_life_min = sec(5);
+inline constexpr Duration dns_life_max = sec(300);
+inline constexpr Duration dns_nothing_max = sec(30);
+// One server's time for one question; after so many rounds of all servers nobody knows.
+inline constexpr Duration dns_try_timeout = sec(2);
+inline constexpr size_t dns_rounds = 2;
+inline constexpr size_t dns_questions_max = 16;  // at a time; others wait
+inline constexpr size_t dns_records_max = 1000;  // of one answer
+// After a failure, as with etcd; but a name is looked up by everybody, so more slowly.
+inline constexpr Duration dns_backoff_first = ms(500);
+inline constexpr Duration dns_backoff_max = sec(30);
+
 // A Unix socket's path, with its end (sun_path).
 inline constexpr size_t unix_path_max = 107;
+// Tries of one call at most (gRFC A6).
+inline constexpr uint32_t tries_max = 5;
+// Retries that a channel has in hand before it has made any call, and at most, however many calls had no need of theirs.
+inline constexpr int64_t retry_reserve = 10;
+inline constexpr int64_t retry_budget_max = 1000;
+// Throttle tokens of a channel (gRFC A6): half of them, which is so many failures, and there are no retries. A node that
+// dies takes all of its calls with it, and those are to be retried.
+inline constexpr int64_t throttle_tokens = 1000;
+// What a node's latency was so long ago counts a third of what it is now; and a node that is new, or back, gets its whole
+// share after so long.
+inline constexpr Duration latency_memory = sec(10);
+inline constexpr Duration slow_start = sec(10);
+// A node that has failed too often is left alone for so long at first, and twice as long with each relapse; then it gets
+// one call at a time, until so many in a row were good.
+inline constexpr Duration isolation_first = sec(1);
+inline constexpr Duration isolation_max = sec(60);
+inline constexpr uint32_t probes_good = 3;
+// Of a channel's nodes, that breakers may leave alone at a time: beyond, it is not the nodes.
+inline constexpr double isolated_share = 0.5;
+// Of a service with more instances each client uses so many, others each: connections are bounded, and the load is even.
+inline constexpr uint32_t subset_nodes = 100;
+
 // A service's name: it must fit a file's name beside an instance id.
 inline constexpr size_t service_name_max = 200;
 // A registry record is a few hundred bytes; a larger file is none of ours.

@@ -94,6 +94,8 @@ bool H2Session::on_setting(uint16_t name, uint32_t value) {
     case h2::max_header_list_size: peers_metadata_max_ = value; break;
     case h2::initial_window_size: {
       int64_t change = value - std::exchange(peers_window_, value);
+      bool is_miser = value < limits::miser_window_bytes;
+      body_room_->limit(is_miser ? limits::miser_bodies_bytes_max : limits::session_bodies_bytes_max);
       for (H2Stream* stream = streams_; stream != nullptr; stream = stream->next_) {
         stream->send_window_ += change;
         if (stream->send_window_ > h2::window_max) return fail(h2::flow_control_error, "a window overflows");

@@ -114,7 +114,7 @@ bool H2Session::send_body(H2Stream* stream) {
     left -= part.size();
     size < no_copy_min ? writer_.append(part.view()) : writer_.append(std::move(part));
   }
-  body_bytes_ -= size;
+  body_room_->release(size);
   send_window_ -= static_cast<int64_t>(size);
   stream->send_window_ -= static_cast<int64_t>(size);
   stream->body_taken_ += size;

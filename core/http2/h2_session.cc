@@ -319,7 +319,7 @@ void H2Session::remove(H2Stream* stream) {
   if (stream->body_ended_) ending_count_--;
   windows_growth_ -= stream->window_.bytes - limits::stream_window_bytes;
   if (stream->awaits_rest_) awaiting_count_--;
-  body_bytes_ -= stream->body_.bytes();
+  body_room_->release(stream->body_.bytes());
   StreamQueue::remove(stream);
   if (stream->is_on_wire_) table_.remove(stream->id_);
   if (pulse_ != nullptr) pulse_->on_stream_count(open_count_);

@@ -9,6 +9,7 @@
 
 #include "base/budget.h"
 #include "base/limits.h"
+#include "base/room.h"
 #include "http2/bdp.h"
 #include "http2/body_queue.h"
 #include "http2/credit.h"
@@ -50,7 +51,6 @@ class H2Stream final : public Stream {
   void consumed(size_t byte_count) override;
   void reset(uint32_t h2_code) override;
   void awaits_rest(bool on) override;
-  bool has_room_for(size_t byte_count) const override;
   bool is_unsent() const override;
 
  private:
@@ -108,6 +108,7 @@ class H2Session final : public Session, private ConnEvents, private H2FrameEvent
   bool pinged_too_often() const override { return pinged_too_often_; }
   size_t metadata_bytes_max() const override;
   const Peer& peer() const override { return conn_->peer(); }
+  std::shared_ptr<const Room> body_room() const override { return body_room_; }
 
  private:
   friend class H2Stream;
@@ -243,7 +244,7 @@ class H2Session final : public Session, private ConnEvents, private H2FrameEvent
   size_t held_count_ = 0;
   size_t ending_count_ = 0;              // open, with the whole body at hand
   size_t awaiting_count_ = 0;            // open, and the rest of a message is to come
-  size_t body_bytes_ = 0;                // of all streams, that have not been sent
+  const std::shared_ptr<Room> body_room_ = std::make_shared<Room>(limits::session_bodies_bytes_max);
   Time idle_since_;
   StreamQuota quota_;                    // client
   uint32_t next_id_ = 1;                 // client: of the next request

@@ -49,7 +49,7 @@ bool H2Stream::data(Bytes data, bool last) {
   NEBULA_ASSERT(has_head_ && !body_ended_);
   if (last) end_body();
   if (!data.empty()) {
-    session_->body_bytes_ += data.size();
+    session_->body_room_->keep(data.size());
     body_.push(std::move(data));
   }
   session_->ready(this);
@@ -90,12 +90,6 @@ void H2Stream::awaits_rest(bool on) {
   awaits_rest_ = on;
   on ? session_->awaiting_count_++ : session_->awaiting_count_--;
   if (on) session_->flush_later();  // which begins to look for stalls
-}
-
-bool H2Stream::has_room_for(size_t byte_count) const {
-  if (session_ == nullptr || session_->body_bytes_ == 0) return true;
-  bool is_miser = send_window_ < limits::miser_window_bytes;
-  return session_->body_bytes_ + byte_count <= (is_miser ? limits::miser_bodies_bytes_max : limits::session_bodies_bytes_max);
 }
 
 }  // namespace nebula

@@ -81,8 +81,6 @@ class Stream {
   // Server: the peer is in the middle of a message, or no longer. In it, it is reset when it sends less than
   // limits::rate_min for limits::stall_timeout.
   virtual void awaits_rest(bool on) = 0;
-  // Server: whether that much may be handed to data() though nobody has looked at what it answered before.
-  virtual bool has_room_for(size_t byte_count) const = 0;
   virtual bool is_unsent() const = 0;                   // client: nothing of the request has left this process
 };
 
@@ -114,6 +112,8 @@ class Session {
   virtual bool pinged_too_often() const = 0;      // client: GOAWAY came with "too_many_pings"
   virtual size_t metadata_bytes_max() const = 0;  // the largest header list that the peer says it takes
   virtual const Peer& peer() const = 0;
+  // For what data() takes of all streams and has not left. A writer that does not wait looks there first.
+  virtual std::shared_ptr<const Room> body_room() const = 0;
 };
 
 // An HTTP/2 session over conn. `up` outlives it.

@@ -41,8 +41,9 @@ Fault fault_of(Code code, Fate fate) {
     case Code::permission_denied:
     case Code::failed_precondition:
     case Code::out_of_range:
-    case Code::unimplemented:
     case Code::unauthenticated: return is_answered ? Fault::caller : Fault::callee;
+    // Unsent: what a service described by itself has not (service/checks.h).
+    case Code::unimplemented: return is_answered || fate == Fate::unsent ? Fault::caller : Fault::callee;
     case Code::unavailable:
       return is_answered ? Fault::callee : fate == Fate::unprocessed ? Fault::overload : Fault::network;
     default: return Fault::callee;

@@ -128,6 +128,11 @@ class Context {
   std::unique_ptr<Timer> timer_;
 };
 
+// What has become of the earlier tries of a call.
+struct Tries {
+  std::vector<uint64_t> nodes;  // the numbers of those on which it failed, in their order
+};
+
 struct Request {
   const Method* method;
   Context* context;  // outlives the Reply, and the Source that it may bring
@@ -136,7 +141,10 @@ struct Request {
   Codec codec = Codec::any;
   Encoding encoding = Encoding::identity;  // client: of its message, or of those that its Source wants compressed
   bool wait_for_ready = false;  // client: wait for a node until the deadline instead of failing fast
+  bool check = false;           // client: first look whether its JSON is what the service's description says
+  bool is_idempotent = false;   // client: to be executed twice does no harm, so what has failed may be tried again
   bool was_left_out = false;    // client: a connection ended without having looked at it, so this is its second try
+  std::unique_ptr<Tries> tries = {};  // client: null: none has failed
 };
 
 // A failed call is a Response too, since an error may carry trailers and the fate of its request. Where the body is a

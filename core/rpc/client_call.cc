@@ -15,8 +15,12 @@ namespace {
 // Owns itself: it goes with the last event of its stream.
 class ClientCall final : public Pooled, public StreamEvents, private InboxEvents {
  public:
-  ClientCall(Loop& loop, size_t message_bytes_max)
-      : loop_(loop), message_bytes_max_(message_bytes_max), reader_(message_bytes_max) {}
+  explicit ClientCall(const ClientWay& way)
+      : loop_(way.loop),
+        message_bytes_max_(way.message_bytes_max),
+        events_(way.events),
+        began_(way.loop.now()),
+        reader_(way.message_bytes_max) {}
 
   Status start(Session& session, Metadata head, Request& request, Reply& reply, Again* again);
 
@@ -42,11 +46,16 @@ class ClientCall final : public Pooled, public StreamEvents, private InboxEvents
   void fail(Status why, Fate fate);     // it has not, or we do not want to hear it
   void fail_later(Ending ending);       // whoever places or reads calls must not find itself destroyed by the end of one
   void stop();                          // sends nothing more and listens to nobody: it is over
-  bool has_body_again();                // all of the request is there for another try
+  bool refuse(const grpc::ProtocolFields& head, Result<Metadata>* user);  // true: it is tried again
+  bool take_body_back();                // for another try; false: some of it is gone
   void repeat(Ending why);
+  void tell_of_end(Code code, Fate fate);
 
   Loop& loop_;
   const size_t message_bytes_max_;
+  CallEvents* const events_;
+  const Time began_;
+  uint32_t era_ = 0;
   Request request_;                     // without a context: the call is over
   Reply reply_;                         // answered: the responses go to the inbox
   Again again_;
@@ -67,6 +76,7 @@ Status ClientCall::start(Session& session, Metadata head, Request& request, Repl
   request_ = std::move(request);
   reply_ = std::move(reply);
   if (again != nullptr) again_ = std::move(*again);
+  if (events_ != nullptr) era_ = events_->on_call_started();
   bool has_body = !std::holds_alternative<std::monostate>(request_.body);
   stream_->headers(std::move(head), !has_body);
   if (has_body) send_body();
@@ -110,6 +120,7 @@ void ClientCall::on_headers(Head head, bool last) {
   if (http_status_.empty()) {
     if (fields.http_status.starts_with('1')) return;  // informational; the answer is still to come
     http_status_ = fields.http_status;
+    if (last && refuse(fields, &user)) return;
     outbox_.commit();
     if (!last) {
       if (Status status = begin(fields, std::move(user)); !status.ok())
@@ -119,6 +130,17 @@ void ClientCall::on_headers(Head head, bool last) {
     }
   }
   if (last) end(fields, std::move(user));
+}
+
+// An answer that is nothing but an error commits to nothing (gRFC A6).
+bool ClientCall::refuse(const grpc::ProtocolFields& head, Result<Metadata>* user) {
+  if (!request_.is_idempotent || !again_) return false;
+  Status status = status_of(head);
+  bool was_running = outbox_.is_running();
+  if (status.ok() || !take_body_back()) return false;
+  if (was_running) stream_->reset(h2::no_error);
+  repeat({std::move(status), user->ok() ? std::move(**user) : Metadata(), Fate::processed});
+  return true;
 }
 
 Status ClientCall::begin(const grpc::ProtocolFields& head, Result<Metadata> user) {
@@ -144,6 +166,7 @@ Status ClientCall::status_of(const grpc::ProtocolFields& head) const {
 void ClientCall::answer_stream() {
   std::unique_ptr<Inbox> inbox(new Inbox(*this, message_bytes_max_, reader_.encoding()));
   inbox_ = inbox.get();
+  if (events_ != nullptr) events_->on_call_begun(era_, loop_.now() - began_);
   Response response;
   response.metadata = std::move(metadata_);
   response.body = std::move(inbox);
@@ -192,6 +215,7 @@ void ClientCall::end(const grpc::ProtocolFields& trailers, Result<Metadata> user
   else if (response.status.ok())
     response.status = user.status();
   if (outbox_.is_running()) stream_->reset(h2::no_error);  // nobody wants the rest of the requests
+  tell_of_end(response.status.code(), Fate::processed);
   stop();
   if (inbox_ != nullptr) return std::exchange(inbox_, nullptr)->finish(std::move(response));
   response.metadata = std::move(metadata_);
@@ -200,6 +224,7 @@ void ClientCall::end(const grpc::ProtocolFields& trailers, Result<Metadata> user
 }
 
 void ClientCall::fail(Status why, Fate fate) {
+  tell_of_end(why.code(), fate);
   stop();
   if (stream_ != nullptr) stream_->reset(h2::cancel);
   Ending ending{std::move(why), {}, fate};
@@ -209,9 +234,15 @@ void ClientCall::fail(Status why, Fate fate) {
 }
 
 void ClientCall::on_dropped(size_t) {
+  tell_of_end(Code::cancelled, Fate::processed);
   inbox_ = nullptr;
   stop();
   stream_->reset(h2::cancel);
+}
+
+void ClientCall::tell_of_end(Code code, Fate fate) {
+  if (events_ == nullptr) return;
+  events_->on_call_ended(era_, code, fate, inbox_ == nullptr ? std::optional(loop_.now() - began_) : std::nullopt);
 }
 
 void ClientCall::stop() {
@@ -228,7 +259,8 @@ void ClientCall::on_closed(Status why, Fate fate) {
       why = deadline_exceeded("the deadline passed at the server");
     if (!http_status_.empty()) fate = Fate::processed;
     bool was_seen = fate == Fate::unknown || fate == Fate::processed;
-    if (!was_seen && again_ && has_body_again())
+    bool may_repeat = !was_seen || (request_.is_idempotent && fate == Fate::unknown);
+    if (may_repeat && again_ && take_body_back())
       repeat({std::move(why), {}, fate});
     else
       fail(std::move(why), fate == Fate::refused ? Fate::unprocessed : fate);
@@ -236,15 +268,18 @@ void ClientCall::on_closed(Status why, Fate fate) {
   delete this;
 }
 
-bool ClientCall::has_body_again() {
+bool ClientCall::take_body_back() {
   std::unique_ptr<Source>* source = std::get_if<std::unique_ptr<Source>>(&request_.body);
   return source == nullptr || (*source = outbox_.take_back()) != nullptr;
 }
 
 void ClientCall::repeat(Ending why) {
+  tell_of_end(why.status.code(), why.fate);
   request_.context->on_cancel(nullptr);
+  Request request = std::move(request_);
+  request_.context = nullptr;
   Again again = std::move(again_);
-  again(std::move(request_), std::move(reply_), std::move(why));
+  again(std::move(request), std::move(reply_), std::move(why));
 }
 
 // What the heads of calls to one method have in common.
@@ -273,6 +308,7 @@ Metadata head_of(const ClientWay& way, const Request& request) {
   Metadata head = common_head(way, request);
   Time deadline = request.context->deadline();
   if (!deadline.is_never()) head.add("grpc-timeout", grpc::format_timeout(deadline - way.loop.now()));
+  if (request.tries != nullptr) head.add("grpc-previous-rpc-attempts", std::to_string(request.tries->nodes.size()));
   grpc::to_wire(request.metadata, &head);
   return head;
 }
@@ -290,7 +326,7 @@ Status start_client_call(const ClientWay& way, Request& request, Reply& reply, A
     way.loop.later([answered = std::move(reply), refusal = std::move(refusal)]() mutable { answered(std::move(refusal)); });
     return {};
   }
-  std::unique_ptr<ClientCall> call = std::make_unique<ClientCall>(way.loop, way.message_bytes_max);
+  std::unique_ptr<ClientCall> call = std::make_unique<ClientCall>(way);
   Status status = call->start(way.session, std::move(head), request, reply, again);
   if (status.ok()) static_cast<void>(call.release());  // its own from here
   return status;

@@ -18,7 +18,7 @@ class Descriptors {
   // invalid_argument: it is none; nothing was added.
   Status add(std::string_view set);
 
-  // Those of the services that every server has: grpc.health.v1, grpc.reflection.v1 and v1alpha.
+  // Those of the services that every server has: grpc.health.v1, grpc.reflection.v1 and v1alpha, nebula.v1.
   void add_own();
 
   // The file and all that it imports, itself first; empty: unknown.

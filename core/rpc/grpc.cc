@@ -60,9 +60,15 @@ bool is_of_one_hop(std::string_view name) {
          name == "upgrade" || name == "host";
 }
 
+// What one end's program says to the other's about retries (gRFC A6).
+bool is_of_retries(std::string_view name) {
+  return name == "grpc-previous-rpc-attempts" || name == "grpc-retry-pushback-ms";
+}
+
 // Fields that belong to the protocol, not to the user.
 bool is_reserved(std::string_view name) {
-  return name.starts_with(':') || name.starts_with("grpc-") || name == "content-type" || name == "te" ||
+  return name.starts_with(':') || (name.starts_with("grpc-") && !is_of_retries(name)) ||
+         name == "content-type" || name == "te" ||
          name == "content-length" || is_of_one_hop(name);
 }
 
@@ -100,6 +106,13 @@ std::string_view whole_characters(std::string_view text, size_t size_max) {
   size_t size = size_max;
   while (size > 0 && (text[size] & 0xc0) == 0x80) size--;
   return text.substr(0, size);
+}
+
+// Spaces around a value are not part of it and must not be sent (RFC 9113, 8.2.1); gRPC says that they may be stripped.
+std::string_view without_edges(std::string_view value) {
+  while (value.starts_with(' ')) value.remove_prefix(1);
+  while (value.ends_with(' ')) value.remove_suffix(1);
+  return value;
 }
 
 struct Unit {
@@ -167,11 +180,13 @@ std::string percent_encode(std::string_view text) {
   constexpr char hex[] = "0123456789ABCDEF";
   std::string out;
   out.reserve(text.size());
-  for (char c : text) {
-    if (c >= ' ' && c <= '~' && c != '%') {
-      out.push_back(c);
+  for (size_t i = 0; i < text.size(); i++) {
+    // No field's value begins or ends with a space (RFC 9113, 8.2.1); a peer would reset the stream.
+    const bool is_edge = text[i] == ' ' && (i == 0 || i + 1 == text.size());
+    if (text[i] >= ' ' && text[i] <= '~' && text[i] != '%' && !is_edge) {
+      out.push_back(text[i]);
     } else {
-      unsigned char byte = static_cast<unsigned char>(c);
+      unsigned char byte = static_cast<unsigned char>(text[i]);
       out.append({'%', hex[byte >> 4], hex[byte & 15]});
     }
   }
@@ -200,7 +215,7 @@ void to_wire(const Metadata& user, Metadata* wire) {
     if (is_binary(field.name))
       wire->add(field.name, base64_encode(field.value));
     else
-      wire->add(field.name, field.value);
+      wire->add(field.name, without_edges(field.value));
   }
 }
 

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "base/similar.h"
+
 namespace nebula {
 
 namespace {
@@ -17,6 +19,12 @@ std::string_view service_of(std::string_view path) {
 }
 
 }  // namespace
+
+Status unknown_method(std::string_view service, std::string_view method, const std::vector<std::string>& methods) {
+  std::string text = std::string(service) + " has no method \"" + std::string(method) + "\" (methods: ";
+  for (size_t i = 0; i < methods.size(); i++) text.append(i == 0 ? "" : ", ").append(methods[i]);
+  return unimplemented(text.append(")").append(did_you_mean(similar_names(method, methods))));
+}
 
 Status Router::add(Method method) {
   if (service_of(method.path).empty())
@@ -34,15 +42,17 @@ const Method* Router::find(std::string_view path) const {
 Status Router::unknown(std::string_view path) const {
   std::string_view service = service_of(path);
   if (service.empty()) return unimplemented("path \"" + std::string(path) + "\" is not /service/method");
-  std::vector<std::string_view> methods;
-  for (const auto& [known, method] : methods_)
-    if (service_of(known) == service) methods.push_back(std::string_view(known).substr(service.size() + 2));
+  std::vector<std::string> methods = methods_of(service);
   if (methods.empty()) return unimplemented("no service \"" + std::string(service) + "\" here");
-  std::sort(methods.begin(), methods.end());
-  std::string text = "service \"" + std::string(service) + "\" has no method \"" +
-                     std::string(path.substr(service.size() + 2)) + "\" (methods: ";
-  for (size_t i = 0; i < methods.size(); i++) text.append(i == 0 ? "" : ", ").append(methods[i]);
-  return unimplemented(text + ")");
+  return unknown_method(service, path.substr(service.size() + 2), methods);
+}
+
+std::vector<std::string> Router::methods_of(std::string_view service) const {
+  std::vector<std::string> names;
+  for (const auto& [path, method] : methods_)
+    if (service_of(path) == service) names.push_back(path.substr(service.size() + 2));
+  std::sort(names.begin(), names.end());
+  return names;
 }
 
 std::vector<std::string> Router::services() const {

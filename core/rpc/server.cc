@@ -16,8 +16,9 @@ class Server::Connection final : public SessionEvents {
   Connection(Server& server, std::unique_ptr<Conn> conn) : server_(server) {
     Peer peer = conn->peer();
     peer.connection = ++server.connections_seen_;
-    peer_ = std::make_shared<const Peer>(std::move(peer));
     session_ = h2_session(server.loop_, std::move(conn), true, *this, server.limits_.session);
+    peer.room = session_->body_room();
+    peer_ = std::make_shared<const Peer>(std::move(peer));
     expect_preface(limits::preface_timeout);
     const ServerLimits& limits = server.limits_;
     if (limits.idle_max > Duration{}) look_for_idleness(limits.idle_max);

@@ -223,9 +223,7 @@ void ServerCall::finish(Response&& response) {
 
 void ServerCall::send(Response&& response) {
   Bytes* message = response.status.ok() ? std::get_if<Bytes>(&response.body) : nullptr;
-  if (message != nullptr && !stream_->has_room_for(message->size()))
-    return send({{resource_exhausted("there is no room for an answer of " + std::to_string(message->size()) +
-                                     " bytes beside those that the client has not read yet")}});
+  if (message != nullptr && !context_.peer().room->has(message->size())) return send({{no_room_for(message->size())}});
   Metadata head = has_sent_head_ ? Metadata() : head_of(response);
   Metadata trailers;
   bool is_trailers_only = !has_sent_head_ && message == nullptr;

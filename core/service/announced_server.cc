@@ -2,6 +2,7 @@
 #include "service/announced_server.h"
 
 #include <cstdio>
+#include <cstdlib>
 
 #include "base/hash.h"
 #include "base/log.h"
@@ -63,8 +64,10 @@ void AnnouncedServer::announce(const std::vector<std::string>& names, Done<bool>
   if (names.empty()) return done(true);
   NEBULA_ASSERT(registry_ != nullptr);
   std::shared_ptr<Tally> tally = std::make_shared<Tally>(Tally{names.size(), {}, std::move(done)});
+  Endpoint self{id_, server_.urls()};
+  if (const char* zone = std::getenv("NEBULA_ZONE")) self.zone = zone;
   for (const std::string& name : names) {
-    registry_->announce(name, Endpoint{id_, server_.urls()},
+    registry_->announce(name, self,
                         [self = anchor_.ref(), tally, name](Result<std::unique_ptr<Lease>> lease) {
                           AnnouncedServer* server = self.get();
                           if (lease.ok() && server != nullptr) server->leases_.push_back(std::move(*lease));

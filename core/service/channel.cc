@@ -4,25 +4,36 @@
 #include <algorithm>
 
 #include "base/log.h"
+#include "base/random.h"
+#include "base/similar.h"
+#include "service/balancer/subset.h"
 
 namespace nebula {
 
-Channel::Channel(const Env& env, Registry& registry, ChannelName name, std::unique_ptr<Balancer> balancer,
-                 ChannelLimits limits)
+Channel::Channel(const Env& env, Registry& registry, ChannelName name, ChannelPolicy policy, ChannelLimits limits)
     : env_(env),
       registry_(registry),
       service_(std::move(name.service)),
       authority_(std::move(name.authority)),
       tls_(std::move(name.tls)),
-      balancer_(std::move(balancer)),
-      limits_(limits) {}
+      policy_(std::move(policy)),
+      limits_(limits),
+      client_(env.random.next()) {
+  if (policy_.retry) retry_.emplace(*policy_.retry, policy_.throttle);
+}
 
 Channel::~Channel() {
+  if (checks_ != nullptr) checks_->close();
   watch_.reset();
-  balancer_->update({});
+  policy_.balancer->update({});
+  // Out of the list first: a node whose calls end so asks about the others.
+  std::vector<std::unique_ptr<Node>> nodes = std::move(nodes_);
   nodes_.clear();
+  nodes.clear();
   leaving_.clear();
   std::map<int64_t, Waiting> waiting = std::move(waiting_);
+  for (auto& [turn, pausing] : pausing_) waiting.emplace(turn, std::move(pausing.call));
+  pausing_.clear();
   // All first: whoever hears of the end of one may cancel another.
   for (auto& [id, call] : waiting) call.request.context->on_cancel(nullptr);
   for (auto& [id, call] : waiting) call.reply(unavailable("the channel to \"" + service_ + "\" was closed"));
@@ -33,11 +44,28 @@ void Channel::call(Request request, Reply reply) {
   if (request.context->is_cancelled())
     return request.context->on_cancel([&reply](const Status& why) { reply(why); });
   // First the deadline: it counts from here on, whatever the call will wait for.
+  const MethodPolicy* own = own_policy(request);
+  if (own != nullptr && own->timeout)
+    request.context->set_deadline(std::min(request.context->deadline(), env_.loop.now() + *own->timeout));
+  else if (request.context->deadline().is_never() && policy_.deadline > Duration{})
+    request.context->set_deadline(env_.loop.now() + policy_.deadline);
+  if (own != nullptr) {
+    request.wait_for_ready |= own->wait_for_ready;
+    // Who has written a retry policy for a method has said that it may be repeated.
+    request.is_idempotent |= own->retry.has_value();
+  }
   request.context->keep_deadline(env_.loop);
   if (request.context->deadline() <= env_.loop.now())
     return reply(deadline_exceeded("the deadline passed before the call was sent"));
+  if (request.check) {
+    if (checks_ == nullptr) checks_ = std::make_unique<Checks>(env_.loop, *this, service_);
+    return checks_->call(std::move(request), std::move(reply));
+  }
   called_ = env_.loop.now();
+  if (retry_) retry_->on_call();
   if (idle_timer_ == nullptr && limits_.idle_max > Duration{}) look_for_idleness(limits_.idle_max);
+  if (outlier_timer_ == nullptr && policy_.ejection && nodes_.size() >= policy_.ejection->nodes_min())
+    look_for_outliers();
   Waiting call{next_turn_++, std::move(request), std::move(reply)};
   // Not past those that wait already: calls go in the order in which they came.
   if (waiting_.empty() && place(call)) return;
@@ -57,7 +85,7 @@ void Channel::call(Request request, Reply reply) {
 void Channel::look_for_idleness(Duration wait) {
   idle_timer_ = env_.loop.after(wait, [this] {
     Time now = env_.loop.now();
-    Time last = waiting_.empty() ? called_ : now;
+    Time last = waiting_.empty() && pausing_.empty() ? called_ : now;
     for (const std::unique_ptr<Node>& node : nodes_) last = std::max(last, std::min(node->idle_since(), now));
     Duration left = limits_.idle_max - (now - last);
     if (left > Duration{}) return look_for_idleness(left);
@@ -68,10 +96,11 @@ void Channel::look_for_idleness(Duration wait) {
 void Channel::go_idle() {
   NEBULA_LOG(env_.log, debug, "\"" + service_ + "\" is idle");
   idle_timer_.reset();
+  outlier_timer_.reset();
   look_timer_.reset();
   watch_.reset();
   trouble_ = {};
-  balancer_->update({});
+  policy_.balancer->update({});
   for (std::unique_ptr<Node>& node : std::exchange(nodes_, {})) leave(std::move(node));
 }
 
@@ -91,24 +120,30 @@ void Channel::on_snapshot(Snapshot snapshot) {
   look_timer_.reset();
   trouble_ = snapshot.trouble;
   similar_ = std::move(snapshot.similar);
-  EndpointList endpoints = *snapshot.endpoints;
+  EndpointList endpoints = subset_of(*snapshot.endpoints, policy_.nodes_max, client_);
   for (Endpoint& each : endpoints) each.urls = trusted_urls(std::move(each.urls), tls_);
   NEBULA_LOG(env_.log, debug, "\"" + service_ + "\" has " + std::to_string(endpoints.size()) + " instances");
 
   std::vector<std::unique_ptr<Node>> before = std::move(nodes_);
   nodes_.clear();
+  bool others_work = std::any_of(before.begin(), before.end(), [](const auto& node) { return node->usable; });
+  bool is_new = false;
   for (const Endpoint& endpoint : endpoints) {
     auto known = std::find_if(before.begin(), before.end(), [&](const std::unique_ptr<Node>& node) {
-      return node != nullptr && node->endpoint == endpoint;
+      return node != nullptr && node->endpoint.id == endpoint.id && node->endpoint.urls == endpoint.urls;
     });
-    if (known != before.end())
+    if (known != before.end()) {
       nodes_.push_back(std::move(*known));
-    else
-      nodes_.push_back(std::make_unique<Node>(env_, endpoint, *this, limits_.session));
+      nodes_.back()->set_endpoint(endpoint);
+    } else {
+      is_new = true;
+      nodes_.push_back(std::make_unique<Node>(env_, endpoint, *this, limits_.session, next_node_++));
+      if (others_work) nodes_.back()->set_newcomer();
+      if (policy_.make_breaker) nodes_.back()->set_breaker(policy_.make_breaker());
+    }
   }
-  std::vector<const NodeState*> states;
-  for (const std::unique_ptr<Node>& node : nodes_) states.push_back(node.get());
-  balancer_->update(std::move(states));
+  if (is_new && checks_ != nullptr) checks_->forget_undescribed();
+  update_nodes();
   for (const std::unique_ptr<Node>& node : nodes_) node->connect();
 
   for (std::unique_ptr<Node>& node : before) {
@@ -121,6 +156,16 @@ void Channel::on_snapshot(Snapshot snapshot) {
     leave(std::move(node));
   }
   on_node_changed();
+}
+
+void Channel::update_nodes() {
+  NodeStates states;
+  for (const std::unique_ptr<Node>& node : nodes_) {
+    node->index = states.size();
+    node->set_measured(nodes_.size() > 1);
+    states.push_back(node.get());
+  }
+  policy_.balancer->update(std::move(states));
 }
 
 void Channel::leave(std::unique_ptr<Node> node) {
@@ -136,24 +181,97 @@ void Channel::remove(Node* node) {
   env_.loop.later([gone = std::move(gone)] {});  // it is its own event that we are in
 }
 
+// ---- nodes that fail
+
+bool Channel::may_isolate(const Node& node, double share) const {
+  size_t isolated = 0;
+  bool others_work = false;
+  for (const std::unique_ptr<Node>& each : nodes_) {
+    if (each.get() == &node) continue;
+    isolated += each->is_isolated();
+    others_work |= each->is_working();
+  }
+  size_t most = static_cast<size_t>(share * static_cast<double>(nodes_.size()));
+  return others_work && isolated < std::max<size_t>(most, 1);
+}
+
+size_t Channel::isolated_count() const {
+  auto isolated = [](const std::unique_ptr<Node>& node) { return node->is_isolated(); };
+  return static_cast<size_t>(std::count_if(nodes_.begin(), nodes_.end(), isolated));
+}
+
+// A node that fails is better than none: it may be the caller's fault after all, and the others are not there any more.
+void Channel::restore_if_alone() {
+  auto works = [](const std::unique_ptr<Node>& node) { return node->is_working(); };
+  if (std::any_of(nodes_.begin(), nodes_.end(), works)) return;
+  for (const std::unique_ptr<Node>& node : nodes_)
+    if (node->is_isolated()) node->restore();
+}
+
+void Channel::look_for_outliers() {
+  outlier_timer_ = env_.loop.after(policy_.ejection->interval, [this] {
+    outlier_timer_.reset();
+    std::vector<Outcome> outcomes;
+    bool was_called = false;
+    for (const std::unique_ptr<Node>& node : nodes_) {
+      outcomes.push_back(node->take_outcome());
+      was_called |= outcomes.back().calls > 0;
+    }
+    for (size_t index : find_outliers(outcomes, *policy_.ejection)) {
+      Node& node = *nodes_[index];
+      if (!node.is_isolated() && may_isolate(node, policy_.ejection->share))
+        node.isolate(policy_.ejection->first, policy_.ejection->most);
+    }
+    if (was_called) look_for_outliers();
+  });
+}
+
 // ---- placing
 
 void Channel::on_node_changed() {
+  restore_if_alone();
   serve_waiting();
   if (look_timer_ == nullptr && !may_wait()) fail_waiting();
 }
 
+const MethodPolicy* Channel::own_policy(const Request& request) const {
+  return policy_.methods == nullptr ? nullptr : find_method(*policy_.methods, request.method->path);
+}
+
+const RetryOptions* Channel::retry_options(const Request& request) const {
+  if (!retry_) return nullptr;
+  const MethodPolicy* own = own_policy(request);
+  return own != nullptr && own->retry ? &*own->retry : &retry_->options();
+}
+
+// Where it has failed before it does not go again while it may go elsewhere; or just there, where that is wanted.
+const NodeState* Channel::pick(const Request& request) {
+  if (request.tries == nullptr) return policy_.balancer->pick(request);
+  const std::vector<uint64_t>& tried = request.tries->nodes;
+  const RetryOptions* how = retry_options(request);
+  bool stays = how != nullptr && how->mode == RetryOptions::Mode::failtry;
+  std::vector<Node*> hidden;
+  for (const std::unique_ptr<Node>& node : nodes_) {
+    bool was_tried = std::find(tried.begin(), tried.end(), node->number()) != tried.end();
+    if (node->usable && was_tried != stays) hidden.push_back(node.get());
+  }
+  for (Node* node : hidden) node->usable = false;
+  const NodeState* picked = policy_.balancer->pick(request);
+  for (Node* node : hidden) node->usable = true;
+  return picked != nullptr ? picked : policy_.balancer->pick(request);
+}
+
 bool Channel::place(Waiting& call) {
-  while (const NodeState* state = balancer_->pick(call.request)) {
-    auto node = std::find_if(nodes_.begin(), nodes_.end(),
-                             [&](const std::unique_ptr<Node>& each) { return each.get() == state; });
-    Again again = [self = anchor_.ref(), turn = call.turn](Request request, Reply reply, Ending why) {
+  while (const NodeState* state = pick(call.request)) {
+    const std::unique_ptr<Node>& node = nodes_[state->index];
+    Again again = [self = anchor_.ref(), turn = call.turn, number = node->number()](Request request, Reply reply,
+                                                                                   Ending why) {
       if (Channel* channel = self.get())
-        return channel->place_again({turn, std::move(request), std::move(reply)}, std::move(why));
+        return channel->place_again({turn, std::move(request), std::move(reply)}, number, std::move(why));
       reply(Response{std::move(why)});
     };
     // A node that cannot take it is marked as not usable, so this ends.
-    if ((*node)->call(authority_, limits_.message_bytes_max, call.request, call.reply, &again).ok()) return true;
+    if (node->call(authority_, limits_.message_bytes_max, call.request, call.reply, &again).ok()) return true;
   }
   return false;
 }
@@ -161,9 +279,38 @@ bool Channel::place(Waiting& call) {
 // Transparent retry (gRFC A6): what never left is tried until the deadline, what a connection has left out at its end
 // once more. What a server refuses for the number of calls that it takes is like what never left: it is tried until the
 // deadline too, for its session lets it out only when there seems to be room.
-void Channel::place_again(Waiting call, Ending why) {
-  if (why.fate == Fate::unprocessed && std::exchange(call.request.was_left_out, true))
+// All else that comes here is for the policy, and neither of the two counts there.
+void Channel::place_again(Waiting call, uint64_t node, Ending why) {
+  bool is_seen = why.fate == Fate::unknown || why.fate == Fate::processed;
+  if (!is_seen && !(why.fate == Fate::unprocessed && std::exchange(call.request.was_left_out, true)))
+    return place_soon(std::move(call));
+  size_t tries = 1 + (call.request.tries != nullptr ? call.request.tries->nodes.size() : 0);
+  std::optional<Duration> length;
+  if (const RetryOptions* how = retry_options(call.request))
+    length = retry_->pause_after(*how, static_cast<uint32_t>(tries), why, env_.random);
+  if (!length || env_.loop.now() + *length >= call.request.context->deadline())
     return call.reply(Response{std::move(why)});
+  if (call.request.tries == nullptr) call.request.tries = std::make_unique<Tries>();
+  call.request.tries->nodes.push_back(node);
+  pause(std::move(call), *length, std::move(why.status));
+}
+
+void Channel::pause(Waiting call, Duration length, Status last) {
+  int64_t turn = call.turn;
+  call.request.context->on_cancel([this, turn](const Status& why) {
+    Pausing over = std::move(pausing_.extract(turn).mapped());
+    std::string text(why.message());
+    over.call.reply(Status(why.code(), text + " before another try; the last one: " + over.last.text()));
+  });
+  std::unique_ptr<Timer> timer = env_.loop.after(length, [this, turn] {
+    Pausing over = std::move(pausing_.extract(turn).mapped());
+    over.call.request.context->on_cancel(nullptr);
+    place_soon(std::move(over.call));
+  });
+  pausing_.emplace(turn, Pausing{std::move(call), std::move(last), std::move(timer)});
+}
+
+void Channel::place_soon(Waiting call) {
   wait(std::move(call));
   // In a later step: this comes from the depth of a session's event.
   env_.loop.later([self = anchor_.ref()] {
@@ -223,11 +370,7 @@ Status Channel::why_not() const {
   std::string text;
   if (nodes_.empty()) {
     text = "no instance of \"" + service_ + "\" is announced";
-    for (size_t i = 0; i < similar_.size(); i++) {
-      std::string_view before = i == 0 ? "; did you mean " : i + 1 == similar_.size() ? " or " : ", ";
-      text.append(before).append("\"" + similar_[i] + "\"");
-    }
-    if (!similar_.empty()) text.append("?");
+    text.append(did_you_mean(similar_));
     if (!trouble_.ok()) text.append("; ").append(trouble_.message());
     return unavailable(std::move(text));
   }

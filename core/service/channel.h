@@ -12,7 +12,9 @@
 
 #include "base/limits.h"
 #include "rpc/service.h"
+#include "service/checks.h"
 #include "service/node.h"
+#include "service/policy.h"
 #include "transport/tls_options.h"
 
 namespace nebula {
@@ -32,11 +34,13 @@ struct ChannelName {
 class Channel final : public Service, public NodeEvents {
  public:
   // References outlive the channel.
-  Channel(const Env& env, Registry& registry, ChannelName name, std::unique_ptr<Balancer> balancer,
-          ChannelLimits limits = {});
+  Channel(const Env& env, Registry& registry, ChannelName name, ChannelPolicy policy, ChannelLimits limits = {});
   ~Channel() override;  // calls that run or wait end with unavailable
 
   void call(Request request, Reply reply) override;
+
+  size_t node_count() const { return nodes_.size(); }
+  size_t isolated_count() const;  // of them; they get no calls, or probes alone
 
  private:
   struct Waiting {
@@ -45,11 +49,31 @@ class Channel final : public Service, public NodeEvents {
     Reply reply;
   };
 
+  // Between two tries.
+  struct Pausing {
+    Waiting call;
+    Status last;  // how the last one ended
+    std::unique_ptr<Timer> timer;
+  };
+
   void look();                          // a fresh look at the registry
   void on_snapshot(Snapshot snapshot);
+  void update_nodes();                  // tells them and the balancer who is there
   void on_node_changed() override;
+  void on_call_succeeded() override {
+    if (retry_) retry_->on_success();
+  }
+  bool may_isolate(const Node& node) override { return may_isolate(node, policy_.isolated_share); }
+  bool may_isolate(const Node& node, double share) const;
+  void restore_if_alone();              // where all that work are isolated, they are not
+  void look_for_outliers();
   bool place(Waiting& call);            // true: a node has it
-  void place_again(Waiting call, Ending why);
+  const NodeState* pick(const Request& request);
+  const MethodPolicy* own_policy(const Request& request) const;   // null: its method has none
+  const RetryOptions* retry_options(const Request& request) const;
+  void place_again(Waiting call, uint64_t node, Ending why);
+  void place_soon(Waiting call);
+  void pause(Waiting call, Duration length, Status last);
   void wait(Waiting call);
   void serve_waiting();
   void fail_waiting();                  // those that do not want to wait any longer
@@ -65,19 +89,25 @@ class Channel final : public Service, public NodeEvents {
   const std::string service_;
   const std::string authority_;
   const std::optional<TlsOptions> tls_;
-  std::unique_ptr<Balancer> balancer_;
+  ChannelPolicy policy_;
+  std::optional<Retry> retry_;
   ChannelLimits limits_;
+  const uint64_t client_;               // drawn: by which it differs from others of the same name
 
   std::unique_ptr<Watch> watch_;
   std::unique_ptr<Timer> idle_timer_;   // null: idle
   Time called_;                         // the last time
+  std::unique_ptr<Timer> outlier_timer_;  // set while there are calls, and nodes to compare
   std::unique_ptr<Timer> look_timer_;   // set while the first word of a watch is awaited
   Status trouble_;                      // of the registry
   std::vector<std::string> similar_;
   std::vector<std::unique_ptr<Node>> nodes_;
   std::vector<std::unique_ptr<Node>> leaving_;  // gone from the registry, finishing their calls
   std::map<int64_t, Waiting> waiting_;          // by their turn
+  std::unique_ptr<Checks> checks_;              // null: no call has asked for it
+  std::map<int64_t, Pausing> pausing_;
   int64_t next_turn_ = 0;
+  uint64_t next_node_ = 0;
   Anchor<Channel> anchor_{*this};
 };
 

@@ -1,4 +1,4 @@
-// service/node.cc - connect, back off, count, drain.
+// service/node.cc - connect, back off, measure, isolate, drain.
 #include "service/node.h"
 
 #include <algorithm>
@@ -32,7 +32,7 @@ class Node::Link final : public SessionEvents {
     // is known how many calls it takes at a time: some servers refuse what comes beyond.
     greeting_timer_.reset();
     node_.backoff_ = limits::backoff_first;
-    node_.update_usable();
+    node_.welcome();
   }
   void on_room() override {
     node_.is_full_ = false;
@@ -48,17 +48,26 @@ class Node::Link final : public SessionEvents {
   std::unique_ptr<Timer> greeting_timer_;  // until the peer has spoken HTTP/2
 };
 
-Node::Node(const Env& env, Endpoint self, NodeEvents& up, const SessionOptions& session)
-    : env_(env), up_(up), session_(session) {
+Node::Node(const Env& env, Endpoint self, NodeEvents& up, const SessionOptions& session, uint64_t number)
+    : env_(env), up_(up), number_(number), session_(session) {
   endpoint = std::move(self);
   Duration& interval = session_.keepalive.interval;
   if (interval > Duration{}) interval = std::max(interval, limits::keepalive_interval_min);
 }
 
-Node::~Node() = default;
+// First the connections: their calls end, and tell all of a node.
+Node::~Node() {
+  link_.reset();
+  leaving_.clear();
+}
+
+void Node::set_endpoint(const Endpoint& now) {
+  bool did_drain = std::exchange(endpoint, now).draining;
+  if (did_drain != now.draining) update_usable();
+}
 
 void Node::connect() {
-  if (state_ != State::idle) return;
+  if (state_ != State::idle || endpoint.draining) return;
   state_ = State::connecting;
   dial(0, {});
 }
@@ -97,6 +106,7 @@ void Node::reconnect(Status why) {
 void Node::back_off(Status why) {
   NEBULA_LOG(env_.log, debug, "instance " + endpoint.id + ": " + std::string(why.message()));
   state_ = State::waiting;
+  is_newcomer_ = true;
   trouble_ = std::move(why);
   // Jitter of a fifth, so that clients that lost a server together do not come back together.
   Duration wait = {env_.random.between(backoff_.ns * 4 / 5, backoff_.ns * 6 / 5)};
@@ -112,11 +122,89 @@ Status Node::call(std::string_view authority, size_t message_bytes_max, Request&
                   Again* again) {
   NEBULA_ASSERT(link_ != nullptr);
   request.context->set_peer(link_->peer());
-  ClientWay way{env_.loop, link_->session(), authority, message_bytes_max, &link_->head_memo};
+  ClientWay way{env_.loop, link_->session(), authority, message_bytes_max, &link_->head_memo, this};
   Status status = start_client_call(way, request, reply, again);
   if (status.code() == Code::resource_exhausted) is_full_ = true;
-  usable = status.ok();
+  usable = status.ok() && isolation_.admits() && !endpoint.draining;
   return status;
+}
+
+uint32_t Node::on_call_started() {
+  inflight++;
+  if (isolation_.state() == Isolation::State::half_open) isolation_.on_probe();
+  return era_;
+}
+
+void Node::on_call_begun(uint32_t era, Duration took) {
+  if (!is_measured_ || era != era_) return;
+  latency.add(took, env_.loop.now());
+  judge(Verdict::good);
+}
+
+// What failed says nothing good of a node, however soon it did; and one that was not waited for to the end may be slow.
+void Node::on_call_ended(uint32_t era, Code code, Fate fate, std::optional<Duration> took) {
+  if (code == Code::ok) up_.on_call_succeeded();
+  if (era != era_) return;
+  inflight--;
+  if (!is_measured_) return;
+  Verdict verdict = verdict_of(code, fate);
+  if (took || verdict == Verdict::bad) judge(verdict);  // a stream was good when it began
+  if (!took || fate == Fate::unsent || fate == Fate::unprocessed || fate == Fate::refused) return;
+  if (code == Code::ok)
+    latency.add(*took, env_.loop.now());
+  else
+    latency.add_failure(*took, env_.loop.now());
+}
+
+// ---- left alone
+
+void Node::judge(Verdict verdict) {
+  Time now = env_.loop.now();
+  bool is_probe = isolation_.state() == Isolation::State::half_open;
+  if (verdict != Verdict::none) {
+    outcome_.calls++;
+    outcome_.failures += verdict == Verdict::bad;
+  }
+  if (is_probe) {
+    isolation_.on_probe_ended(verdict, now);
+    if (!is_isolated()) newcomer_since = now;
+    if (verdict != Verdict::bad) return update_usable();
+  } else if (verdict == Verdict::none || breaker_ == nullptr || is_isolated() ||
+             !breaker_->record(verdict == Verdict::bad, now)) {
+    return;
+  }
+  if (up_.may_isolate(*this))
+    isolate(limits::isolation_first, limits::isolation_max);
+  else if (is_probe)
+    restore();
+}
+
+void Node::isolate(Duration first, Duration most) {
+  Duration length = isolation_.open(env_.loop.now(), env_.random, first, most);
+  NEBULA_LOG(env_.log, info, "instance " + endpoint.id + " fails too often: left alone for " +
+                                 std::to_string(length.ms()) + " ms");
+  isolation_timer_ = env_.loop.after(length, [this] { probe(); });
+  update_usable();
+}
+
+// What was known of it is old, and calls that hang there since then are none of its load.
+void Node::probe() {
+  isolation_timer_.reset();
+  isolation_.try_again();
+  era_++;
+  inflight = 0;
+  latency.forget();
+  if (breaker_ != nullptr) breaker_->forget();
+  update_usable();
+}
+
+void Node::restore() {
+  probe();
+  isolation_.close(env_.loop.now());
+}
+
+bool Node::is_working() const {
+  return link_ != nullptr && link_->has_spoken() && !retired_ && !endpoint.draining && !is_isolated();
 }
 
 Time Node::idle_since() const {
@@ -175,6 +263,7 @@ void Node::drop(Link* link) {
 void Node::retire(Fn<void()> then) {
   retired_ = std::move(then);
   retry_timer_.reset();
+  isolation_timer_.reset();
   usable = false;
   state_ = State::idle;  // a dial under way finds that it is not wanted
   if (link_ != nullptr) link_->session().drain();
@@ -189,9 +278,16 @@ void Node::report_retired() {
   then();
 }
 
+// It can take calls: after a time in which it could not, or for the first time.
+void Node::welcome() {
+  if (std::exchange(is_newcomer_, false)) newcomer_since = env_.loop.now();
+  update_usable();
+}
+
 // In a later step: this may come from the depth of a session's event, and calls that go now write to sessions.
 void Node::update_usable() {
-  usable = link_ != nullptr && link_->has_spoken() && !is_full_ && !retired_;
+  usable = link_ != nullptr && link_->has_spoken() && !is_full_ && !retired_ && !endpoint.draining &&
+           isolation_.admits();
   env_.loop.later([self = anchor_.ref()] {
     if (Node* node = self.get(); node != nullptr && !node->retired_) node->up_.on_node_changed();
   });

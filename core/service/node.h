@@ -1,6 +1,7 @@
-// service/node.h - one endpoint of a channel: dialled, connected, lost, dialled again.
+// service/node.h - one endpoint of a channel: dialled, connected, measured, left alone, lost, dialled again.
 //
-// A node outlives its connections, so that backing off is remembered. Lives on one loop, owned by a Channel.
+// A node outlives its connections, so that backing off, what was measured and its breaker are remembered. Lives on one
+// loop, owned by a Channel.
 #pragma once
 
 #include <memory>
@@ -13,6 +14,8 @@
 #include "loop/loop.h"
 #include "rpc/client_call.h"
 #include "service/balancer/balancer.h"
+#include "service/breaker/isolation.h"
+#include "service/ejection.h"
 
 namespace nebula {
 
@@ -20,18 +23,39 @@ class Node;
 
 // What a node tells its channel.
 struct NodeEvents {
+  virtual void on_call_succeeded() = 0;
+  // Its breaker has had enough: whether it may be left alone, for others are there.
+  virtual bool may_isolate(const Node& node) = 0;
   virtual void on_node_changed() = 0;  // usable, or failed, or room again: look whether waiting calls can go
 
  protected:
   ~NodeEvents() = default;
 };
 
-class Node final : public NodeState {
+class Node final : public NodeState, private CallEvents {
  public:
-  Node(const Env& env, Endpoint endpoint, NodeEvents& up, const SessionOptions& session = {});
+  // The number is its own among all that its channel has ever had.
+  Node(const Env& env, Endpoint endpoint, NodeEvents& up, const SessionOptions& session = {}, uint64_t number = 0);
   ~Node();  // cuts the connection; calls on it fail
 
-  void connect();  // unless it is connected, or about to be
+  void connect();  // unless it is connected, or about to be, or takes no calls
+
+  // What the registry says of it now: its weight and zone, and whether it drains. The addresses are as they were.
+  void set_endpoint(const Endpoint& now);
+
+  // It has joined others that work: balancers may give it its share little by little.
+  void set_newcomer() { is_newcomer_ = true; }
+  // Whether anybody wants to know how fast it is: with no others to compare there is no reason to pay for it.
+  void set_measured(bool on) { is_measured_ = on; }
+
+  // Without a breaker, or measuring, no failure is held against it.
+  void set_breaker(std::unique_ptr<Breaker> breaker) { breaker_ = std::move(breaker); }
+  void isolate(Duration first, Duration most);  // it gets no calls for so long, longer each time; then a few, as probes
+  void restore();                               // it gets calls as ever, for there is no other
+  uint64_t number() const { return number_; }
+  bool is_isolated() const { return isolation_.state() != Isolation::State::closed; }
+  bool is_working() const;                      // connected, and not isolated
+  Outcome take_outcome() { return std::exchange(outcome_, {}); }  // of its calls since the last time
 
   // Puts the call on the connection. Not ok: it cannot take one now, and request, reply and again are as they were.
   Status call(std::string_view authority, size_t message_bytes_max, Request& request, Reply& reply,
@@ -41,13 +65,20 @@ class Node final : public NodeState {
   void retire(Fn<void()> then);
 
   // A call may wait for it: connected (though perhaps full), or on the way there for the first time or again.
-  bool is_promising() const { return state_ == State::connecting || state_ == State::connected; }
+  bool is_promising() const {
+    return !endpoint.draining && (state_ == State::connecting || state_ == State::connected);
+  }
   Time idle_since() const;                    // never(): a call runs; the beginning of time: it has no connection
   const Status& trouble() const { return trouble_; }  // why the last attempt failed; ok if there is none
 
  private:
   enum class State : uint8_t { idle, connecting, connected, waiting };
   class Link;
+
+  // CallEvents
+  uint32_t on_call_started() override;
+  void on_call_begun(uint32_t era, Duration took) override;
+  void on_call_ended(uint32_t era, Code code, Fate fate, std::optional<Duration> took) override;
 
   void dial(size_t url_index, std::string failures);
   void use(std::unique_ptr<Conn> conn);
@@ -59,11 +90,15 @@ class Node final : public NodeState {
   void on_link_draining(Link* link);
   void on_link_closed(Link* link, const Status& why);
   void drop(Link* link);
+  void judge(Verdict verdict);
+  void probe();
+  void welcome();
   void update_usable();
   void report_retired();  // if its last connection has gone
 
   Env env_;
   NodeEvents& up_;
+  const uint64_t number_;
   SessionOptions session_;                      // for its connections; learns how often the peer bears a PING
   State state_ = State::idle;
   Status trouble_;
@@ -72,6 +107,13 @@ class Node final : public NodeState {
   std::unique_ptr<Timer> retry_timer_;
   std::unique_ptr<Link> link_;                  // the connection for new calls
   std::vector<std::unique_ptr<Link>> leaving_;  // told to go away (GOAWAY), finishing their calls
+  std::unique_ptr<Breaker> breaker_;
+  Isolation isolation_;
+  std::unique_ptr<Timer> isolation_timer_;
+  uint32_t era_ = 0;                            // of isolation: what began in an earlier one says nothing of this
+  Outcome outcome_;
+  bool is_measured_ = false;
+  bool is_newcomer_ = false;                    // it has still to come
   bool is_full_ = false;                        // the peer allows no further call at the moment
   Fn<void()> retired_;
   Anchor<Node> anchor_{*this};

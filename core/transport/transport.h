@@ -13,6 +13,7 @@
 #include "base/done.h"
 #include "base/fn.h"
 #include "base/result.h"
+#include "base/room.h"
 #include "base/time.h"
 #include "base/url.h"
 
@@ -26,6 +27,7 @@ struct Peer {
   bool is_encrypted = false;       // by TLS
   std::vector<std::string> names;  // TLS: of its verified certificate, "DNS:example.com", "URI:spiffe://a/b"; else none
   uint64_t connection = 0;         // server: its number, from 1, among those that came to the same loop
+  std::shared_ptr<const Room> room = nullptr;  // server: for answers that it does not read
 };
 
 struct ConnEvents {

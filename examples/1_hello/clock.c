@@ -3,6 +3,7 @@
  * No address and no port: listening at NULL takes a free one and announces the service by its name. One thread does
  * all of it: it waits for the queue and for signals, and every call is answered where it arrives. */
 #include <nebula.h>
+#include <nebula_protobuf_c.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -22,16 +23,10 @@ static void die(const char *what, const nebula_error *error) {
 }
 
 static void answer_now(const nebula_event *event) {
-  if (event->flags & NEBULA_JSON) {
-    nebula_call_finish(event->call, NEBULA_UNIMPLEMENTED, "Clock speaks protobuf (application/grpc+proto) only", NULL, 0);
-    return;
-  }
-  Demo__V1__NowRequest *request = demo__v1__now_request__unpack(NULL, event->size, event->data);
-  if (request == NULL) {
-    nebula_call_finish(event->call, NEBULA_INVALID_ARGUMENT, "the request is no demo.v1.NowRequest", NULL, 0);
-    return;
-  }
-  demo__v1__now_request__free_unpacked(request, NULL);
+  /* NULL: it is no NowRequest, or not protobuf at all, and its caller has been told so. */
+  ProtobufCMessage *request = nebula_message_request(event, &demo__v1__now_request__descriptor);
+  if (request == NULL) return;
+  nebula_message_free(request); /* it has no fields */
 
   struct timespec now;
   struct tm utc;
@@ -44,13 +39,7 @@ static void answer_now(const nebula_event *event) {
   Demo__V1__NowReply reply = DEMO__V1__NOW_REPLY__INIT;
   reply.utc = text;
   reply.unix_nanos = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-  nebula_buffer *buffer = nebula_buffer_new((uint32_t)demo__v1__now_reply__get_packed_size(&reply));
-  if (buffer == NULL) {
-    nebula_call_finish(event->call, NEBULA_RESOURCE_EXHAUSTED, "out of memory", NULL, 0);
-    return;
-  }
-  demo__v1__now_reply__pack(&reply, nebula_buffer_data(buffer));
-  nebula_call_give(event->call, buffer, NEBULA_END); /* the buffer is the engine's now */
+  nebula_message_send(event->call, &reply.base, NEBULA_END);
 }
 
 int main(void) {

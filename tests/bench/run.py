@@ -51,7 +51,7 @@ def main(words):
     if "--quick" in words:
         chosen = {name: command + ([QUICK[name]] if name in QUICK else []) for name, command in chosen.items()}
     if "--goals" in words:
-        chosen = {"speed": [*benchmarks()["speed"], "--goals"]}
+        chosen = {"speed": [*benchmarks()["speed"], "--goals", *patterns]}
     RESULTS.mkdir(parents=True, exist_ok=True)
     return max(run(name, command) != 0 for name, command in chosen.items())
 

@@ -5,7 +5,8 @@
 #        none: of build/bench into docs. --partial: also of a run that was quick, or of some cases
 #
 # Between the page's lines <!-- generated --> and <!-- end --> everything is replaced, in the README what stands between
-# <!-- goals --> and <!-- end -->; pictures, and results.json, go into the folder performance beside the page.
+# <!-- goals --> and <!-- end -->; pictures, and results.json, go into the folder performance beside the page. So does
+# what languages/run.py has measured, if it stands beside the results: between <!-- languages --> and <!-- end -->.
 import argparse
 import json
 import pathlib
@@ -86,6 +87,17 @@ def goals_table(results):
     return "\n".join(lines) + "\n"
 
 
+def languages_table(results):
+    """Each language's own gRPC library, and Nebula."""
+    lines = [f"| medians of {results['rounds']} rounds of {results['seconds']:g} s | | Nebula | its own gRPC | times better | promised |",
+             "|---|---|---|---|---|---|"]
+    for row in results["rows"]:
+        low, high = row["spread"]
+        lines.append(f"| {row['language']} | {row['what']} | {number(row['ours'])} | {number(row['theirs'])} | "
+                     f"**{row['times']:.1f}** ({low:.1f}-{high:.1f}) | {row['promise']} |")
+    return "\n".join(lines) + "\n"
+
+
 def put(page, first, text):
     """Replaces what stands between a page's line `first` and the next <!-- end -->. False: it has no such lines."""
     before, mark, rest = page.read_text().partition(f"{first}\n")
@@ -130,6 +142,11 @@ def main():
     if readme.exists() and not put(readme, "<!-- goals -->", goals_table(results)):
         return 1
     folder.mkdir(exist_ok=True)
+    languages = options.results.parent / "languages.json"
+    if languages.exists():
+        if not put(page, "<!-- languages -->", languages_table(json.loads(languages.read_text()))):
+            return 1
+        shutil.copyfile(languages, folder / "languages.json")
     for file, svg in svgs.items():
         (folder / file).write_text(svg)
     shutil.copyfile(options.results, folder / "results.json")

@@ -119,3 +119,33 @@ Test(options, let_a_channel_rest_and_wake) {
   nebula_channel_free(channel);
   free_world(&w);
 }
+
+Test(options, take_a_policy) {
+  world w = make_world();
+  nebula_error error;
+  nebula_channel_options options = {.size = sizeof options, .policy = "deadline:?default=20ms balancer=least:"};
+  nebula_channel *channel = nebula_channel_new(w.engine, "nebula://nobody.here", &options, &error);
+  cr_assert_not_null(channel, "%s", error.message);
+  uint64_t method = nebula_channel_method(channel, "/nobody.here/Get", NEBULA_UNARY);
+  int before = w.finished;
+  cr_assert_neq(nebula_call_start(w.queue, method, 1, 0, NULL, 0, "hi", 2, NEBULA_END | NEBULA_WAIT_FOR_READY), 0);
+  turn_until(&w, &w.finished, before + 1);
+  cr_assert_eq(w.last.status, NEBULA_DEADLINE_EXCEEDED, "%s", w.text);
+  nebula_channel_free(channel);
+  free_world(&w);
+}
+
+Test(options, refuse_a_policy_with_a_typo_and_say_what_there_is) {
+  nebula_error error;
+  nebula_engine_options of_engine = {sizeof of_engine, 0, "mem:", 0};
+  nebula_engine *engine = nebula_engine_new(&of_engine, &error);
+  nebula_channel_options options = {.size = sizeof options, .policy = "breaker=rato:"};
+  cr_assert_null(nebula_channel_new(engine, "mem:x", &options, &error));
+  cr_assert_eq(error.code, NEBULA_E_ARGUMENT);
+  cr_assert_not_null(strstr(error.message, "unknown scheme \"rato\"; known: ratio:?open=0.4, streak:"), "%s",
+                     error.message);
+  nebula_engine_free(engine);
+  cr_assert_eq(setenv("NEBULA_POLICY", "channel a: retry:?tires=2", 1), 0);
+  cr_assert_null(nebula_engine_new(&of_engine, &error));
+  cr_assert_not_null(strstr(error.message, "there is no option \"tires\"; there are: tries, budget"), "%s", error.message);
+}

@@ -27,6 +27,29 @@ Test(call, blocks_until_its_response) {
   cr_assert_eq(channel.call("/t.T/Echo", large, 20s), large);
 }
 
+Test(call, of_json_is_checked_before_it_is_sent) {
+  World w;
+  std::atomic<int> served{0};
+  w.server->unary("/hello/greet", [&](const Text& request) {
+    served++;
+    return request;
+  });
+  w.server->schema("hello", R"({"service":"hello","methods":[{"name":"greet","request":{"type":"object",
+    "additionalProperties":false,"properties":{"name":{"type":"string"}}}}]})");
+  cr_assert_eq(error_of([&] { w.server->schema("other", R"({"service":"hello","methods":[]})"); }).code(),
+               NEBULA_INVALID_ARGUMENT);
+  nebula::Channel& channel = w.start();
+  nebula::CallOptions json = nebula::CallOptions().json();
+  nebula::Error error = error_of([&] { channel.call("/hello/greet", R"({"nmae":"Ada"})", json); });
+  cr_assert_eq(error.message(), Text(R"(hello.greet has no field "nmae" (fields: name); did you mean "name"?)"));
+  cr_assert(error.code() == NEBULA_INVALID_ARGUMENT && error.fate() == nebula::Fate::unsent &&
+            error.fault() == nebula::Fault::caller);
+  error = error_of([&] { channel.call("/hello/greet", R"({"name":7})", json); });
+  cr_assert_eq(error.message(), Text(R"(hello.greet: field "name" must be a string, not a number)"));
+  cr_assert_eq(served, 0);
+  cr_assert_eq(channel.call("/hello/greet", R"({"name":"Ada"})", json), Text(R"({"name":"Ada"})"));
+}
+
 Test(call, is_a_future) {
   World w;
   nebula::Channel& channel = w.start();

@@ -70,6 +70,18 @@ Test(ending, comes_by_deadline_and_nested_calls_inherit_it) {
   cr_assert_eq(nested.get_future().get(), NEBULA_DEADLINE_EXCEEDED);
 }
 
+Test(ending, of_a_detached_call_is_not_its_handlers) {
+  World w;
+  w.server->unary("/t.T/Left", [](const Text&, nebula::Context& context) {
+    return context.deadline() == std::chrono::steady_clock::time_point::max() ? Text("for ever") : Text("a while");
+  });
+  w.server->unary("/t.T/Outer", [&](const Text&) {
+    auto call = [&] { return w.channel->call("/t.T/Left", ""); };
+    return call() + ", " + nebula::detached(call) + ", " + call();
+  });
+  cr_assert_eq(w.start().call("/t.T/Outer", "", 60s), Text("a while, for ever, a while"));
+}
+
 Test(ending, comes_when_the_channel_goes) {
   World w;
   nebula::Channel& channel = w.start();

@@ -24,6 +24,15 @@ void try_text(std::string_view text) {
   }
 }
 
+// As it may be sent: spaces around a value are none of it (RFC 9113, 8.2.1).
+std::string_view without_edges(const Field& field) {
+  std::string_view value = field.value;
+  if (is_binary(field.name)) return value;
+  while (value.starts_with(' ')) value.remove_prefix(1);
+  while (value.ends_with(' ')) value.remove_suffix(1);
+  return value;
+}
+
 // Fields as HTTP/2 hands them over: any bytes.
 void try_fields(fuzz::Input input) {
   Metadata wire;
@@ -35,13 +44,14 @@ void try_fields(fuzz::Input input) {
   Result<Metadata> user = grpc::from_wire(wire, &protocol);
   static_cast<void>(grpc::find_status(protocol));
   if (!user.ok()) return;
-  // What may be sent on arrives as it is.
+  // What may be sent on arrives as it is, but for spaces at its ends.
   Result<Metadata> allowed = Metadata::from_user(user->block().data(), user->block().size());
   if (!allowed.ok()) return;
-  Metadata again;
+  Metadata again, expected;
+  for (const Field& field : *allowed) expected.add(field.name, without_edges(field));
   grpc::to_wire(*allowed, &again);
   Result<Metadata> back = grpc::from_wire(again, &protocol);
-  expect(back.ok() && back->block() == allowed->block());
+  expect(back.ok() && back->block() == expected.block());
 }
 
 }  // namespace

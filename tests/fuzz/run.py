@@ -44,7 +44,7 @@ def fuzz(name, seconds):
 def main():
     parser = argparse.ArgumentParser(description="Runs the fuzzers of build/fuzz (make fuzzers).")
     parser.add_argument("--seconds", type=int, default=60, help="of each fuzzer; 60 unless said")
-    parser.add_argument("names", nargs="*", help="some of them: abi frame header session url")
+    parser.add_argument("names", nargs="*", help="some of them: abi frame header schema session url")
     options = parser.parse_args()
     there = sorted(path.name[len("fuzz_") : -len("_fuzz")] for path in PROGRAMS.glob("fuzz_*_fuzz"))
     names = options.names or there

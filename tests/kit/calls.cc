@@ -55,6 +55,7 @@ Request Call::request() {
     request.body = Bytes::copy(message);
   request.encoding = encoding;
   request.wait_for_ready = wait_for_ready;
+  request.is_idempotent = is_idempotent;
   return request;
 }
 

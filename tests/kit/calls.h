@@ -19,6 +19,7 @@ class Handler final : public Service {
  public:
   using Then = Fn<void(Request, Reply)>;
   explicit Handler(Then then) : then_(std::move(then)) {}
+  void answer_by(Then then) { then_ = std::move(then); }
   void call(Request request, Reply reply) override {
     calls++;
     then_(std::move(request), std::move(reply));
@@ -75,6 +76,7 @@ struct Call {
   Codec codec = Codec::proto;
   Encoding encoding = Encoding::identity;
   bool wait_for_ready = false;
+  bool is_idempotent = false;
   Tray requests;
   Reader responses;
 

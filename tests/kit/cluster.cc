@@ -44,6 +44,15 @@ std::unique_ptr<Channel> Cluster::channel(std::string service, Registry* other, 
                                    ChannelName{std::move(service), std::move(authority)}, std::move(*balancer));
 }
 
+std::unique_ptr<Channel> Cluster::channel_with(std::string_view policy, std::string service) {
+  Env env = world.network.env();
+  Policies policies({drivers.balancers, drivers.breakers});
+  NEBULA_ASSERT(policies.add(policy, env).ok());
+  Result<ChannelPolicy> opened = policies.open(service, env);
+  NEBULA_ASSERT(opened.ok());
+  return std::make_unique<Channel>(env, registry, ChannelName{service, service}, std::move(*opened));
+}
+
 std::string Cluster::run(Channel& channel, Call& call) {
   start(channel, call);
   settle();

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "drivers.h"
 #include "kit/calls.h"
 #include "service/channel.h"
 #include "service/registry/mem.h"
@@ -42,6 +43,8 @@ class Cluster {
 
   std::unique_ptr<Instance> serve(std::string service, std::string id);  // announced
   std::unique_ptr<Channel> channel(std::string service, Registry* other = nullptr, Network* network = nullptr);
+  // One with a policy, as a program has it: "balancer=p2c: retry:?tries=3".
+  std::unique_ptr<Channel> channel_with(std::string_view policy, std::string service = "hello");
 
   // Starts a call. Its answer may come at once.
   void start(Channel& channel, Call& call) { channel.call(call.request(), call.reply()); }
@@ -51,6 +54,7 @@ class Cluster {
   void settle() { world.loop.run_for(ms(1)); }
 
   SimWorld world;
+  Drivers drivers = built_in_drivers();
   MemRegistry registry;
 };
 

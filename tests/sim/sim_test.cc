@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "sim/heap.h"
+#include "sim/nodes.h"
 #include "sim/world.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -99,12 +100,15 @@ Outcome run_seed(uint64_t seed, const Options& options) {
   Outcome outcome = run_once(plan, options.verbose);
   if (outcome.violations.empty() && seed % twice_one_in == 0 && run_once(plan, false) != outcome)
     outcome.violations.push_back("does something else when it is run again");
+  if (options.verbose) std::printf("nodes: %s\n", NodesPlan::draw(seed).text().c_str());
+  for (std::string& violation : NodesWorld(NodesPlan::draw(seed)).run()) outcome.violations.push_back(std::move(violation));
   return outcome;
 }
 
 void print_failure(uint64_t seed, const Outcome& outcome, const Options& options) {
   unsigned long long number = seed;
   std::printf("seed %llu: %s\n", number, Plan::draw(seed).text().c_str());
+  std::printf("  nodes: %s\n", NodesPlan::draw(seed).text().c_str());
   for (const std::string& violation : outcome.violations) std::printf("  %s\n", violation.c_str());
   std::printf("  again: %s --start %llu --seeds 1 --verbose\n", options.program, number);
 }

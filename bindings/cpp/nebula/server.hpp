@@ -69,16 +69,6 @@ In request_of(ServerCall& call) {
   return decode<In>(call.take_request(), NEBULA_INVALID_ARGUMENT);
 }
 
-// While a handler runs, calls made on its thread inherit its deadline.
-class DeadlineScope {
- public:
-  explicit DeadlineScope(Clock::time_point deadline) : before_(std::exchange(inherited_deadline(), deadline)) {}
-  ~DeadlineScope() { inherited_deadline() = before_; }
-
- private:
-  const Clock::time_point before_;
-};
-
 // Whatever a handler throws is the status of its call.
 template <class Work>
 void guard(ServerCall& call, Work work) {
@@ -100,8 +90,8 @@ struct ServerState : std::enable_shared_from_this<ServerState> {
 
   // The receiver of all events of one method's calls.
   struct Method final : Receiver {
-    Method(ServerState& state, Handler handler, bool is_async)
-        : state(state), handler(std::move(handler)), is_async(is_async) {}
+    Method(ServerState& state, std::string path, int32_t shape, Handler handler, bool is_async)
+        : state(state), path(std::move(path)), shape(shape), handler(std::move(handler)), is_async(is_async) {}
 
     void on_event(const nebula_event& event) override {
       if (event.kind == NEBULA_EV_CALL) return state.serve(*this, state.make_call(event));
@@ -109,6 +99,8 @@ struct ServerState : std::enable_shared_from_this<ServerState> {
     }
 
     ServerState& state;
+    const std::string path;
+    const int32_t shape;
     const Handler handler;
     const bool is_async;
   };
@@ -143,15 +135,46 @@ struct ServerState : std::enable_shared_from_this<ServerState> {
   }
 
   void serve(Method& method, std::shared_ptr<ServerCall> call) {
-    if (method.is_async) return guard(*call, [&] { method.handler(call); });
-    bool has_room = pool.run([&method, call] {
-      if (!call->is_over()) guard(*call, [&] { method.handler(call); });
+    if (method.is_async && filters.empty()) return guard(*call, [&] { method.handler(call); });
+    bool has_room = pool.run([this, &method, call] {
+      if (call->is_over()) return;
+      guard(*call, [&] { filters.empty() ? method.handler(call) : serve_filtered(method, call); });
     });
     if (!has_room) call->fail(Error(NEBULA_RESOURCE_EXHAUSTED, "all threads of the server are at work"));
   }
 
+  // The filters with the handler in their midst, then the answer. A handler that answers later keeps this thread.
+  void serve_filtered(Method& method, const std::shared_ptr<ServerCall>& call) {
+    std::function<std::string()> read;
+    if ((method.shape & NEBULA_HOLD) == 0) read = [&] { return call->take_sent_request(); };
+    FilteredCall outer(method.path, (method.shape & ~NEBULA_HOLD) != NEBULA_UNARY, std::move(read));
+    Context context(*call);
+    outer.metadata = call->metadata();
+    outer.peer = context.peer();
+    outer.context = &context;
+    if (call->deadline() != Clock::time_point::max())
+      outer.timeout = std::chrono::duration_cast<std::chrono::microseconds>(call->deadline() - Clock::now());
+    auto last = [&](FilteredCall& inner) {
+      struct Hold {
+        Hold(ServerCall& call, FilteredCall& inner) : call(call), inner(inner) { call.hold_for(&inner); }
+        ~Hold() {
+          inner.ended().trailers = call.trailers();
+          call.hold_for(nullptr);
+        }
+        ServerCall& call;
+        FilteredCall& inner;
+      } hold(*call, inner);
+      method.handler(call);
+      return call->take_held();
+    };
+    const bool has_answer = (method.shape & NEBULA_SERVER_STREAM) == 0;  // nor has that of bidi
+    std::string answer = run_filters(filters, 0, outer, last, has_answer);
+    has_answer ? call->answer(answer) : call->finish();
+  }
+
   std::mutex lock;
   std::unordered_map<uint64_t, std::weak_ptr<ServerCall>> calls;
+  std::vector<Filter> filters;
   std::deque<Method> methods;  // a deque: their addresses are tags
   Drained drained;
   Pool pool;
@@ -265,6 +288,13 @@ class Server {
     }, true);
   }
 
+  // Around the calls of all methods, inside of the filters that there are; before start. See Filter. With filters, a
+  // call of an async method has a thread of the server while it is open.
+  Server& filter(Filter filter) {
+    state_->filters.push_back(std::move(filter));
+    return *this;
+  }
+
   // tcp://host:port (0: any), unix:/path, mem:name; empty: found by name on this host, and nothing to configure.
   // announce: the names to be found under, comma-separated; empty: none, or all services where the address is empty.
   Server& listen(const std::string& address = {}, const std::string& announce = {}) {
@@ -283,6 +313,14 @@ class Server {
   Server& describe(std::string_view descriptor_set) {
     const uint32_t size = static_cast<uint32_t>(descriptor_set.size());
     detail::check(nebula_server_describe(server_, descriptor_set.data(), size));
+    return *this;
+  }
+
+  // What a service looks like, for callers that send JSON: a JSON document with a JSON Schema for each message, as
+  // nebula_server_schema describes it. Services of describe()'s files need none. Before start. Throws Error where it is
+  // no description of that service.
+  Server& schema(const std::string& service, std::string_view json) {
+    detail::check(nebula_server_schema(server_, service.c_str(), json.data(), static_cast<uint32_t>(json.size())));
     return *this;
   }
 
@@ -340,7 +378,8 @@ class Server {
   using ServedCall = std::shared_ptr<detail::ServerCall>;
 
   Server& add(const std::string& path, int32_t shape, detail::ServerState::Handler handler, bool is_async = false) {
-    detail::ServerState::Method& method = state_->methods.emplace_back(*state_, std::move(handler), is_async);
+    detail::ServerState::Method& method = state_->methods.emplace_back(
+        *state_, path, shape, std::move(handler), is_async);
     if (nebula_server_method(server_, path.c_str(), shape, method.tag()) == NEBULA_OK) return *this;
     state_->methods.pop_back();
     throw Error(NEBULA_INVALID_ARGUMENT, "\"" + path + "\" is taken, or no path of a method: \"/service/method\"");

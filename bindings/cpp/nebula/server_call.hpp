@@ -20,7 +20,7 @@ class ServerCall final : public Pipe {
   }
 
   uint64_t id() const { return call_; }
-  const Metadata& metadata() const { return metadata_; }
+  const Metadata& metadata() const { return filtered_ == nullptr ? metadata_ : filtered_->metadata; }
   uint32_t flags() const { return flags_; }
   Clock::time_point deadline() const { return deadline_; }
   Metadata& trailers() { return trailers_; }
@@ -30,8 +30,29 @@ class ServerCall final : public Pipe {
     compress_ = on ? NEBULA_COMPRESS : 0;
   }
 
+  // While filters run around its handler: what that says is for them, and its messages go by way of them. None: they
+  // have ended, and what is said from here on is for the caller.
+  void hold_for(FilteredCall* innermost) {
+    std::lock_guard<std::mutex> hold(lock_);
+    filtered_ = innermost;
+    filter_ = nullptr;
+    held_answer_.reset();
+    held_error_.reset();
+    if (innermost != nullptr && innermost->is_stream()) filter_ = std::make_shared<ServedMessages>(*innermost);
+  }
+
+  // Waits for what its handler says; throws what that fails with.
+  std::string take_held() {
+    std::unique_lock<std::mutex> hold(lock_);
+    changed_.wait(hold, [this] { return held_answer_ || held_error_ || is_over_; });
+    if (held_error_) throw *held_error_;
+    if (!held_answer_) throw *error_;
+    return std::move(*held_answer_);
+  }
+
   // A single request is there from the beginning.
-  std::string take_request() {
+  std::string take_request() { return filtered_ == nullptr ? take_sent_request() : filtered_->request(); }
+  std::string take_sent_request() {
     std::lock_guard<std::mutex> hold(lock_);
     return inbox_.empty() ? std::string() : take();
   }
@@ -53,6 +74,7 @@ class ServerCall final : public Pipe {
   void answer(std::string_view message) {
     std::lock_guard<std::mutex> hold(lock_);
     if (is_over_) return;
+    if (filtered_ != nullptr) return hold_answer(std::string(message));
     if (trailers_.empty()) {
       check_sent(send(message, NEBULA_END | compress_));
     } else {
@@ -66,6 +88,7 @@ class ServerCall final : public Pipe {
   void finish() {
     std::lock_guard<std::mutex> hold(lock_);
     if (is_over_) return;
+    if (filtered_ != nullptr) return hold_answer({});
     finish_with(NEBULA_OK, nullptr, trailers_);
     end();
   }
@@ -73,6 +96,10 @@ class ServerCall final : public Pipe {
   void fail(const Error& error) {
     std::lock_guard<std::mutex> hold(lock_);
     if (is_over_) return;
+    if (filtered_ != nullptr) {
+      if (!held_answer_ && !held_error_) held_error_ = error;
+      return changed_.notify_all();
+    }
     // Trailers that may not travel do not keep the status from its caller.
     if (finish_with(error.code(), error.message().c_str(), error.trailers().empty() ? trailers_ : error.trailers()) ==
         NEBULA_E_ARGUMENT)
@@ -100,6 +127,21 @@ class ServerCall final : public Pipe {
   }
 
  private:
+  class ServedMessages final : public MessageFilter {
+   public:
+    explicit ServedMessages(FilteredCall& innermost) : innermost_(innermost) {}
+    std::string outgoing(std::string message) override { return innermost_.change_answer(std::move(message)); }
+    std::string incoming(std::string message) override { return innermost_.change_request(std::move(message)); }
+
+   private:
+    FilteredCall& innermost_;
+  };
+
+  void hold_answer(std::string message) {
+    if (!held_answer_ && !held_error_) held_answer_ = std::move(message);
+    changed_.notify_all();
+  }
+
   static void check_sent(int32_t result) {
     if (result != NEBULA_E_STALE) check(result);  // that: the call died, and there is nobody to tell
   }
@@ -120,6 +162,9 @@ class ServerCall final : public Pipe {
   const uint32_t flags_;
   Clock::time_point deadline_ = Clock::time_point::max();
   Metadata trailers_;
+  FilteredCall* filtered_ = nullptr;  // the innermost filter's; null: there are none around its handler
+  std::optional<std::string> held_answer_;
+  std::optional<Error> held_error_;
   uint32_t compress_ = NEBULA_COMPRESS;  // the flag of a single response
 };
 
@@ -158,15 +203,28 @@ class Answer {
   Answer(const Answer&) = delete;
   Answer& operator=(const Answer&) = delete;
   ~Answer() {
-    if (call_ != nullptr) call_->fail(Error(NEBULA_INTERNAL, "the handler gave no answer"));
+    if (call_ != nullptr && !is_given_) call_->fail(Error(NEBULA_INTERNAL, "the handler gave no answer"));
   }
 
-  void operator()(const Out& response) { call_->answer(detail::encode(response)); }
-  void fail(const Error& error) { call_->fail(error); }
+  void operator()(const Out& response) {
+    auto message = detail::encode(response);
+    is_given_ = true;  // first: filters may have what they wait for before this returns
+    try {
+      call_->answer(message);
+    } catch (...) {
+      is_given_ = false;
+      throw;
+    }
+  }
+  void fail(const Error& error) {
+    is_given_ = true;
+    call_->fail(error);
+  }
   Context context() { return Context(*call_); }
 
  private:
   std::shared_ptr<detail::ServerCall> call_;
+  bool is_given_ = false;
 };
 
 }  // namespace v1

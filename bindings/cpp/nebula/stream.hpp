@@ -14,6 +14,16 @@ namespace nebula {
 inline namespace v1 {
 namespace detail {
 
+// What filters do to the messages of a stream, and to its end.
+class MessageFilter {
+ public:
+  virtual ~MessageFilter() = default;
+  virtual std::string outgoing(std::string message) = 0;
+  virtual std::string incoming(std::string message) = 0;
+  virtual void leave() {}               // the user takes no more
+  virtual bool end() { return false; }  // waits for the end of filters, and throws what they do; false: they run on
+};
+
 // Both sides have one. The inbox is bounded by the engine (NEBULA_HOLD): what is not read is not taken from the peer.
 class Pipe {
  public:
@@ -22,6 +32,8 @@ class Pipe {
   // Waits while the peer is slow. False: the call has ended well, and nobody wants more. Throws how it ended otherwise.
   bool write(std::string_view bytes, bool compress) {
     Loop::check_may_block();
+    std::string changed_bytes;
+    if (filter_ != nullptr) bytes = changed_bytes = filter_->outgoing(std::string(bytes));
     std::unique_lock<std::mutex> hold(lock_);
     changed_.wait(hold, [this] { return !is_full_ || is_over_; });
     if (!is_over_) {
@@ -31,6 +43,7 @@ class Pipe {
       if (result != NEBULA_E_STALE) check(result);
       changed_.wait(hold, [this] { return is_over_; });  // its last event is on its way
     }
+    if (filter_ != nullptr && filtered_end(hold)) return false;
     if (error_) throw *error_;
     return false;
   }
@@ -41,10 +54,14 @@ class Pipe {
     std::unique_lock<std::mutex> hold(lock_);
     changed_.wait(hold, [this] { return !inbox_.empty() || has_ended_ || is_over_; });
     if (inbox_.empty()) {
+      if (filter_ != nullptr && filtered_end(hold)) return std::nullopt;
       if (is_over_ && error_) throw *error_;
       return std::nullopt;
     }
-    return take();
+    std::string message = take();
+    if (filter_ == nullptr) return message;
+    hold.unlock();
+    return filter_->incoming(std::move(message));
   }
 
   bool is_over() const {
@@ -54,6 +71,14 @@ class Pipe {
 
  protected:
   static constexpr size_t consume_bytes = 32 << 10;  // room is given back in such portions, and when all is read
+
+  // Whether they had a say in it: at its caller the end of what comes is that of the call.
+  bool filtered_end(std::unique_lock<std::mutex>& hold) {
+    hold.unlock();
+    bool has_ended = filter_->end();
+    hold.lock();
+    return has_ended;
+  }
 
   // With the lock held.
   int32_t send(std::string_view bytes, uint32_t flags) {
@@ -80,6 +105,7 @@ class Pipe {
     return event.data == nullptr ? "" : std::string(reinterpret_cast<const char*>(event.data), event.size);
   }
 
+  std::shared_ptr<MessageFilter> filter_;  // null: there are no filters
   mutable std::mutex lock_;
   std::condition_variable changed_;
   uint64_t call_ = 0;

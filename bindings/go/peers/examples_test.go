@@ -21,6 +21,11 @@ func TestTheExamples(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v: %s", err, said)
 	}
+	said, err = exec.Command(filepath.Join(built, "filter")).CombinedOutput()
+	ok(t, err)
+	if string(said) != "UNAUTHENTICATED: who are you?\nHello Ada! <nil>\n" {
+		t.Fatalf("%s", said)
+	}
 	var services []*exec.Cmd
 	for _, name := range []string{"hello", "clock"} {
 		source, err := os.ReadFile(filepath.Join(examples, name, "main.go"))

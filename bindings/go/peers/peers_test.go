@@ -373,59 +373,21 @@ func TestHealthAndReflectionAreServed(t *testing.T) {
 
 // ---- Python by name -----------------------------------------------------------------------------------------------
 
-const helloInPython = `
-import nebula
-from typing import AsyncIterator
-app = nebula.Service("py-hello")
-
-@app.rpc
-async def greet(name: str = "world", ctx: nebula.Context = None) -> str:
-    if name == "nobody":
-        raise nebula.Error(nebula.NOT_FOUND, "nobody is not here", {"who": name})
-    return f"Hello {name}!"
-
-@app.rpc
-async def countdown(start: int) -> AsyncIterator[int]:
-    for number in range(start, 0, -1):
-        yield number
-
-@app.rpc
-async def chat(lines: AsyncIterator[str]) -> AsyncIterator[str]:
-    async for line in lines:
-        yield line + "?"
-
-app.run()
-`
-
-const callInPython = `
-import nebula
-hello = nebula.service("go-hello", timeout=10)
-assert hello.greet(name="Ada") == "Hello Ada!"
-try:
-    hello.greet(nme="Ada")
-    raise SystemExit("a wrong field is taken")
-except nebula.Error as error:
-    assert error.code == nebula.INVALID_ARGUMENT, error
-    assert error.message == 'go-hello.greet has no field "nme" (fields: name)', error
-assert list(hello.countdown.stream({"start": 3})) == [3, 2, 1]
-assert list(hello.chat.stream(iter(["a", "b"]))) == ["a?", "b?"]
-assert hello.total(iter([1, 2, 3])) == 6
-print("all is well")
-`
-
 // python is a program of it; NEBULA_PYTHON is one that has the package, if not that of make python.
-func python(t *testing.T, source string) *exec.Cmd {
+func python(t *testing.T, words ...string) *exec.Cmd {
 	program := os.Getenv("NEBULA_PYTHON")
 	if program == "" {
 		program, _ = filepath.Abs("../../../build/venv/bin/python")
 	}
-	command := exec.Command(program, "-u", "-c", source)
+	peer, err := filepath.Abs("../../../tests/bindings/python_peer.py")
+	ok(t, err)
+	command := exec.Command(program, append([]string{"-u", peer}, words...)...)
 	command.Dir = os.TempDir() // not where the sources are
 	return command
 }
 
 func TestPythonIsCalledByName(t *testing.T) {
-	hello := python(t, helloInPython)
+	hello := python(t, "serve")
 	ready, err := hello.StdoutPipe()
 	ok(t, err)
 	ok(t, hello.Start())
@@ -508,7 +470,7 @@ func TestPythonCallsByName(t *testing.T) {
 	})
 	ok(t, server.Start())
 	t.Cleanup(server.Close)
-	said, err := python(t, callInPython).CombinedOutput()
+	said, err := python(t, "call", "go-hello", "name").CombinedOutput()
 	if err != nil || string(said) != "all is well\n" {
 		t.Fatalf("%v: %s", err, said)
 	}

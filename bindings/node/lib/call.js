@@ -11,6 +11,7 @@ const { about, checkOptions, labelOf } = require("./names");
 
 const OPTIONS = [
   "timeout", "signal", "metadata", "waitForReady", "idempotent", "compression", "bytes", "onHeaders", "onTrailers",
+  "filters",
 ];
 
 class Call {
@@ -28,6 +29,11 @@ class Call {
     this.#options = options;
   }
 
+  /** Changes its options before it begins. */
+  amend(options) {
+    this.#options = { ...this.#options, ...options };
+  }
+
   get label() {
     return labelOf(this.path);
   }
@@ -41,6 +47,8 @@ class Call {
     ]);
     const number = this.channel.number(this.path, this.shape);
     flags |= this.codec.flag | abi.COMPRESS | chosen;
+    // By its service's description, for there is none of protobuf-es that has checked it.
+    if (this.codec === codec.JSON_CODEC) flags |= abi.CHECK;
     if (onHeaders) flags |= abi.WANT_HEADERS;
     if (waitForReady) flags |= abi.WAIT_FOR_READY;
     if (idempotent) flags |= abi.IDEMPOTENT;

@@ -7,6 +7,7 @@ const abi = require("./abi");
 const { UnaryCall } = require("./call");
 const { BYTES_CODEC, JSON_CODEC, compressionOf, protoCodec } = require("./codec");
 const engine = require("./engine");
+const { Around, FilteredCall, clockOf, filtersOf, optionsInside, runFilters } = require("./filter");
 const { Status, RpcError, refused } = require("./errors");
 const { Metadata } = require("./metadata");
 const { checkOptions, checkService, numbersOf, pathOf, tlsOf } = require("./names");
@@ -19,7 +20,8 @@ class Channel {
   #numbers = new Map(); // the engine's, by shape and path
 
   constructor(target, options) {
-    checkOptions(options, [...NUMBERS, "compression", "tls"]);
+    checkOptions(options, [...NUMBERS, "compression", "tls", "filters"]);
+    this.filters = filtersOf(options.filters);
     engine.open();
     this.target = target;
     const given = { ...numbersOf(options, NUMBERS), compression: compressionOf(options.compression) };
@@ -51,7 +53,7 @@ class Channel {
   async call(method, request = {}, options = {}) {
     const path = pathOf(method);
     if (isIterator(request)) return collect(this, path, codecOf(options), request, options);
-    return new UnaryCall(this, path, abi.UNARY, codecOf(options, request), options).run(request);
+    return one(this, path, codecOf(options, request), request, options);
   }
 
   /** Many answers. An iterator in place of the request is a stream of requests. */
@@ -74,19 +76,61 @@ class Channel {
 
 // ---- the four shapes ----------------------------------------------------------------------------------------------
 
-const streaming = (channel, path, shape, codec, options) =>
-  new StreamCall(channel, path, shape | abi.HOLD, codec, options);
+async function one(channel, path, codec, request, options) {
+  if (channel.filters || options.filters) {
+    const begin = (inner, own) => new UnaryCall(channel, path, abi.UNARY, codec, own).run(inner.request);
+    return throughFilters(channel, path, options, { isStream: false, read: () => request }, begin);
+  }
+  return new UnaryCall(channel, path, abi.UNARY, codec, options).run(request);
+}
 
 const answers = (channel, path, codec, request, options) =>
-  new Stream(streaming(channel, path, abi.SERVER_STREAM, codec, options), request);
+  streamOf(channel, path, abi.SERVER_STREAM, codec, options, request);
 
 const both = (channel, path, codec, messages, options) =>
-  new Stream(streaming(channel, path, abi.BIDI, codec, options), undefined, messages);
+  streamOf(channel, path, abi.BIDI, codec, options, undefined, messages);
 
 const requests = (channel, path, codec, messages, options) =>
-  new Stream(streaming(channel, path, abi.CLIENT_STREAM, codec, options), undefined, messages);
+  streamOf(channel, path, abi.CLIENT_STREAM, codec, options, undefined, messages);
 
-const collect = async (...call) => requests(...call).answer();
+async function collect(channel, path, codec, messages, options) {
+  if (channel.filters || options.filters) {
+    return throughFilters(channel, path, options, { isStream: true }, (inner, own) => {
+      const call = new StreamCall(channel, path, abi.CLIENT_STREAM | abi.HOLD, codec, own);
+      call.changeRequest = (message) => inner.changeRequest_(message);
+      return new Stream(call, undefined, messages).answer();
+    });
+  }
+  return requests(channel, path, codec, messages, options).answer();
+}
+
+/** A call with one answer, by way of its filters. */
+function throughFilters(channel, path, options, given, begin) {
+  const call = new FilteredCall({ ...given, method: path, timeout: options.timeout, metadata: options.metadata });
+  const left = clockOf(options.timeout);
+  const last = (inner) => begin(inner, optionsInside(options, inner, left));
+  return runFilters(filtersOf(channel.filters, options.filters), call, last, true);
+}
+
+/** request undefined: there are many, of messages or still to come. */
+function streamOf(channel, path, shape, codec, options, request, messages) {
+  const call = new StreamCall(channel, path, shape | abi.HOLD, codec, options);
+  if (channel.filters || options.filters) beginAround(channel, call, options, request);
+  return new Stream(call, request, messages);
+}
+
+function beginAround(channel, call, options, request) {
+  const { timeout, metadata } = options;
+  call.around = new Around(filtersOf(channel.filters, options.filters));
+  const left = clockOf(timeout);
+  const outer = new FilteredCall({ method: call.path, timeout, metadata, isStream: true, read: () => request });
+  call.around.begin(outer, call, (inner) => {
+    call.changeRequest = (message) => inner.changeRequest_(message);
+    call.changeAnswer = (message) => inner.changeAnswer_(message);
+    call.amend({ metadata: inner.metadata, timeout: left(inner.timeout) });
+    call.begin(inner.request);
+  });
+}
 
 /** Whether these are many messages. An array is one: it has a form in JSON. */
 const isIterator = (value) => typeof value?.next === "function" || typeof value?.[Symbol.asyncIterator] === "function";
@@ -103,7 +147,9 @@ function codecOf(options, request) {
 /** The options of one call, after those of its service. */
 function merged(common, own = {}) {
   const metadata = [...Metadata.of(common.metadata), ...Metadata.of(own.metadata)];
-  return { ...common, ...own, metadata: new Metadata(metadata) };
+  const merged = { ...common, ...own, metadata: new Metadata(metadata) };
+  if (common.filters && own.filters) merged.filters = filtersOf(common.filters, own.filters);
+  return merged;
 }
 
 /** Each property is a method of the service. */
@@ -138,8 +184,7 @@ function byDescription(channel, description, common) {
     const codec = protoCodec(method);
     const bound = (shape) => (first, options) => shape(channel, path, codec, first, merged(common, options));
     client[method.localName] = {
-      unary: async (request = {}, options) =>
-        new UnaryCall(channel, path, abi.UNARY, codec, merged(common, options)).run(request),
+      unary: (request = {}, options) => bound(one)(request, options),
       server_streaming: (request = {}, options) => bound(answers)(request, options),
       client_streaming: Object.assign(bound(collect), { open: (options) => bound(requests)(undefined, options) }),
       bidi_streaming: bound(both),
@@ -161,4 +206,10 @@ let common;
 /** A service of whoever announces it. */
 const service = (description, options) => (common ??= connect()).service(description, options);
 
-module.exports = { Channel, connect, service };
+/** Filters around all calls of service(), inside of those that there are. */
+function use(...filters) {
+  common ??= connect();
+  common.filters = filtersOf(common.filters, filters);
+}
+
+module.exports = { Channel, connect, service, use };

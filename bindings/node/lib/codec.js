@@ -57,8 +57,10 @@ const bytes = {
   decode: (data) => data,
 };
 
-/** protobuf-es, when it is needed. */
-const protobuf = () => require("@bufbuild/protobuf");
+let loaded;
+
+/** protobuf-es, when it is needed. Kept, for `require` looks for files each time if others had loaded it before. */
+const protobuf = () => (loaded ??= require("@bufbuild/protobuf"));
 
 /** A message of a plain object. protobuf-es ignores what it does not know; a slip must not go unnoticed. */
 function messageOf(schema, value) {

@@ -20,6 +20,7 @@ class Context {
   #abort;
   #died;
   #headersSent = false;
+  #metadata; // what filters have made of it
   #nested; // calls made for this one
 
   constructor(method, event, flow) {
@@ -37,7 +38,7 @@ class Context {
 
   /** What the caller sent beside the request. */
   get metadata() {
-    return Metadata.unpack(this.#block);
+    return this.#metadata ?? Metadata.unpack(this.#block);
   }
 
   /** Who calls: "tcp://127.0.0.1:40812" or "unix:..."; "" once the call is over. */
@@ -76,6 +77,15 @@ class Context {
   /** Metadata to go after the answer, or the last of them, or with an error that has none. The last one set counts. */
   setTrailers(metadata) {
     this.trailers_ = Metadata.of(metadata).pack();
+  }
+
+  trailing_() {
+    return Metadata.unpack(this.trailers_);
+  }
+
+  /** Filters have changed what the caller sent. */
+  amend_(metadata) {
+    this.#metadata = metadata;
   }
 
   /** A call made for this one ends with it. */

@@ -1,6 +1,7 @@
-// describe.js - what a server's protobuf services look like, for grpc.reflection.
+// describe.js - what a server's services look like: descriptors of protobuf for grpc.reflection, documents for callers.
 "use strict";
 
+const abi = require("./abi");
 const { protobuf } = require("./codec");
 
 /** The files of these services with all that they import, as a google.protobuf.FileDescriptorSet; undefined if none. */
@@ -18,4 +19,19 @@ function descriptorSet(services) {
   return toBinary(FileDescriptorSetSchema, create(FileDescriptorSetSchema, { file: [...files.values()] }));
 }
 
-module.exports = { descriptorSet };
+const SHAPES = {
+  [abi.UNARY]: "unary", [abi.CLIENT_STREAM]: "client_stream", [abi.SERVER_STREAM]: "server_stream", [abi.BIDI]: "bidi",
+};
+
+/** What is known of a service of plain values, as JSON; undefined of one of protobuf, which its descriptors tell. */
+function documentOf({ name, methods, description }) {
+  if (description) return undefined;
+  return JSON.stringify({
+    service: name,
+    methods: methods.map((method) => ({
+      name: method.name, shape: SHAPES[method.shape], request: method.schemas?.request, response: method.schemas?.response,
+    })),
+  });
+}
+
+module.exports = { descriptorSet, documentOf };

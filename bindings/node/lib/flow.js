@@ -69,11 +69,13 @@ class Flow {
     return data;
   }
 
-  /** Submits a message, then waits for room. False: the call is over. */
+  /** Submits a message, then waits for room. False: the call is over, and how it ended is known. */
   async send(data, flags) {
     const before = this.writables;
     const result = this.submit(data, flags);
-    if (result === abi.FULL) {
+    if (result === abi.E_STALE) {
+      await this.until(() => this.over); // its last event may still be on its way
+    } else if (result === abi.FULL) {
       await this.until(() => this.writables !== before || this.over);
       this.sends = 0;
     } else if (++this.sends >= SENDS_IN_A_ROW) {

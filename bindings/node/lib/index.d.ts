@@ -75,6 +75,8 @@ export interface CallOptions {
   onHeaders?: (headers: Metadata) => void;
   /** Is told of the metadata that came after the answer, or with the error. */
   onTrailers?: (trailers: Metadata) => void;
+  /** Around this call, inside of those of its service and its channel; the first is the outermost. */
+  filters?: Filters;
 }
 
 /**
@@ -132,6 +134,57 @@ type Client<M extends DescMethod> = {
 /** A service of protobuf. Requests may be plain objects. */
 export type ProtoService<S extends DescService> = { readonly [K in keyof S["method"]]: Client<S["method"][K]> };
 
+// ---- filters ------------------------------------------------------------------------------------------------------
+
+/**
+ * A call as one filter sees it, of a client or at a server. What it changes is seen by the filters inside of it and by
+ * the call itself; what those change does not come back.
+ */
+export interface FilteredCall {
+  /** The path of the method: "/hello/greet". */
+  readonly method: string;
+  /** Whether there are many messages, in either direction: next() is called once for such a call. */
+  readonly isStream: boolean;
+  /** What the handler has, on a server; undefined on a client. */
+  readonly context: Context | undefined;
+  /** On a server who calls: "tcp://127.0.0.1:40812" or "unix:..."; "" on a client. */
+  readonly peer: string;
+  /** What goes to the server beside the request, or has come from the client. */
+  get metadata(): Metadata;
+  set metadata(metadata: MetadataInit);
+  /** One more pair, after those that there are. */
+  addMetadata(name: string, value: string | Uint8Array): void;
+  /**
+   * Milliseconds; undefined: for ever. On a client it may be set, but gets no longer than the caller has said; on a
+   * server it is what the caller has left.
+   */
+  timeout: number | undefined;
+  /**
+   * The single request, as the caller gave it or the handler is to get it; undefined of a stream of requests. On a
+   * server it throws an RpcError if the request is malformed.
+   */
+  request: any;
+  /** change is called for each request that passes, also a single one; what it returns goes on in its place. */
+  onRequest(change: (message: any) => unknown): void;
+  /** The same for each answer. Both are to be said before next(). */
+  onAnswer(change: (message: any) => unknown): void;
+  /** The metadata that came before the answer, on a client and after next(). */
+  readonly headers: Metadata;
+  /** After next(), the metadata that came after the answer or with the error; on a server, that goes. */
+  readonly trailers: Metadata;
+}
+
+/**
+ * A function around calls: next() runs what is inside of it (the other filters, then the call itself) to the end of the
+ * call, and resolves with the single answer. What the filter returns is the single answer, what it throws is what the
+ * call rejects with. Without next() it answers by itself; a stream of answers is empty then.
+ */
+export type Filter = (call: FilteredCall, next: () => Promise<any>) => unknown;
+export type Filters = Filter | readonly Filter[];
+
+/** Puts filters around all calls of service(), inside of those that there are. TypeError for what is none. */
+export function use(...filters: Filter[]): void;
+
 /** What each call of a service has, unless it says otherwise. */
 export type ServiceOptions = Omit<CallOptions, "signal" | "onHeaders" | "onTrailers">;
 
@@ -162,6 +215,8 @@ export interface ChannelOptions {
   /** Of requests; none. */
   compression?: Compression;
   tls?: TLS;
+  /** Around all calls; the first is the outermost. */
+  filters?: Filters;
 }
 
 /** A way to services. It is closed by close(), or when nobody refers to it any more. */
@@ -224,9 +279,13 @@ export interface StandardSchema<T = unknown> {
   };
 }
 
-/** request: what requests must be; others are refused before the handler runs. bytes: messages are Uint8Arrays. */
+/**
+ * request: what requests must be; others are refused before the handler runs. schema: JSON Schema of the messages, of which
+ * callers are told: what a request is not, they are refused before it is sent. bytes: messages are Uint8Arrays.
+ */
 export interface MethodOptions<T> {
   request?: StandardSchema<T>;
+  schema?: { request?: object | boolean; response?: object | boolean };
   bytes?: boolean;
 }
 
@@ -276,9 +335,14 @@ export interface Service {
 
 /** TypeError for what cannot be served. */
 export const Service: {
-  new (name: string, handlers: NamedHandlers): Service;
-  new <S extends DescService>(description: S, handlers: ProtoHandlers<S>): Service;
+  new (name: string, handlers: NamedHandlers, options?: ServedOptions): Service;
+  new <S extends DescService>(description: S, handlers: ProtoHandlers<S>, options?: ServedOptions): Service;
 };
+
+/** filters: around the calls of the service, inside of those of the server. */
+export interface ServedOptions {
+  filters?: Filters;
+}
 
 /** Sizes are bytes, times milliseconds; 0 is the default. */
 export interface ServerOptions {
@@ -312,6 +376,8 @@ export interface ServerOptions {
   drainTimeout?: number;
   /** Is told of what handlers throw that is no RpcError; none: the console is. */
   onError?: (error: unknown, context: Context) => void;
+  /** Around all calls; the first is the outermost. */
+  filters?: Filters;
 }
 
 export interface Server {

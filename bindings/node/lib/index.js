@@ -1,7 +1,7 @@
 // index.js - Nebula for Node: services that call each other by name, with nothing configured.
 "use strict";
 
-const { connect, service } = require("./channel");
+const { connect, service, use } = require("./channel");
 const { currentCall, detached } = require("./context");
 const { RpcError, Status } = require("./errors");
 const { Metadata } = require("./metadata");
@@ -11,5 +11,5 @@ const { Service, bidi, clientStream, serverStream, unary } = require("./service"
 
 module.exports = {
   Metadata, RpcError, Service, Status, bidi, clientStream, connect, currentCall, detached, run, serve, serverStream,
-  service, unary,
+  service, unary, use,
 };

@@ -4,9 +4,10 @@
 const abi = require("./abi");
 const { compressionOf } = require("./codec");
 const { Context, current } = require("./context");
-const { descriptorSet } = require("./describe");
+const { descriptorSet, documentOf } = require("./describe");
 const engine = require("./engine");
 const { Status, RpcError } = require("./errors");
+const { FilteredCall, filtersOf, runFilters } = require("./filter");
 const { Flow } = require("./flow");
 const { checkOptions, numbersOf, tlsOf } = require("./names");
 const { BadReply, Service, isPromise } = require("./service");
@@ -18,7 +19,7 @@ const NUMBERS = [
   "maxMessage", "maxStreams", "maxConnections", "keepalive", "keepaliveTimeout", "minPing", "maxIdle", "maxAge",
   "maxAgeGrace",
 ];
-const OPTIONS = [...NUMBERS, "address", "announce", "tls", "compression", "drainTimeout", "onError"];
+const OPTIONS = [...NUMBERS, "address", "announce", "tls", "compression", "drainTimeout", "onError", "filters"];
 
 const listOf = (value) => (Array.isArray(value) ? value : value === undefined ? [] : [value]);
 
@@ -37,6 +38,7 @@ class Server {
       throw new TypeError("what is served is new Service(...)");
     }
     this.#options = options;
+    filtersOf(options.filters); // which are functions
   }
 
   /** Listens and announces: whoever looks on this host finds it then. Throws what the engine refuses. */
@@ -49,7 +51,12 @@ class Server {
     this.#handle = abi.serverNew(numbers);
     engine.hold();
     try {
-      for (const service of this.services) for (const method of service.methods) this.#add(method);
+      for (const service of this.services) {
+        const filters = filtersOf(this.#options.filters, service.filters);
+        for (const method of service.methods) this.#add(method, filters);
+        const text = documentOf(service);
+        if (text) abi.serverSchema(this.#handle, service.name, text);
+      }
       const set = descriptorSet(this.services);
       if (set) abi.serverDescribe(this.#handle, set);
       for (const each of address === undefined ? [undefined] : listOf(address)) {
@@ -63,7 +70,7 @@ class Server {
     }
   }
 
-  #add(method) {
+  #add(method, filters) {
     const tag = engine.newTag();
     this.#tags.push(tag);
     try {
@@ -71,7 +78,7 @@ class Server {
     } catch (error) {
       throw new Error(`${method.label}: taken, or no method: ${error.message}`, { cause: error });
     }
-    engine.know(tag, { receive: (event) => this.#on(method, event) });
+    engine.know(tag, { receive: (event) => this.#on(method, filters, event) });
   }
 
   /** The addresses in use, with the ports that were chosen. */
@@ -117,13 +124,13 @@ class Server {
 
   // ---- calls ------------------------------------------------------------------------------------------------------
 
-  #on(method, event) {
-    if (event.kind === abi.EV_CALL) this.#begin(method, event);
+  #on(method, filters, event) {
+    if (event.kind === abi.EV_CALL) this.#begin(method, filters, event);
     else if (event.kind === abi.EV_CANCELLED) this.#died(event.call, event.status);
     else this.#running.get(event.call)?.flow_.on(event);
   }
 
-  #begin(method, event) {
+  #begin(method, filters, event) {
     const context = new Context(method, event, new Flow(event.call));
     let codec;
     try {
@@ -132,7 +139,7 @@ class Server {
       return this.#fail(context, method, error);
     }
     this.#running.set(event.call, context);
-    current.run(context, () => this.#handleCall(method, context, codec, event.data));
+    current.run(context, () => this.#handleCall(method, filters, context, codec, event.data));
   }
 
   #died(call, status) {
@@ -140,8 +147,9 @@ class Server {
     this.#running.delete(call);
   }
 
-  async #handleCall(method, context, codec, data) {
+  async #handleCall(method, filters, context, codec, data) {
     try {
+      if (filters) return await handleFiltered(method, filters, context, codec, data);
       const request = method.takesStream ? requests(method, context, codec) : method.read(codec, data);
       const result = method.handler(isPromise(request) ? await request : request, context);
       if (method.givesStream) {
@@ -173,6 +181,43 @@ class Server {
     if (this.#options.onError) this.#options.onError(error, context);
     else console.error(`nebula: ${context.method} failed:`, error);
   }
+}
+
+/** The same by way of filters. */
+async function handleFiltered(method, filters, context, codec, data) {
+  const isStream = method.takesStream || method.givesStream;
+  const read = method.takesStream ? undefined : await reading(method, codec, data);
+  const { metadata, timeRemaining: timeout } = context;
+  const call = new FilteredCall({ method: method.path, metadata, timeout, isStream, context, read });
+  const last = async (inner) => {
+    if (inner.metadata !== metadata) context.amend_(inner.metadata);
+    const request = method.takesStream ? changedRequests(method, context, codec, inner) : inner.request;
+    const result = method.handler(request, context);
+    if (!method.givesStream) return result;
+    for await (const value of result) {
+      const bytes = method.write(codec, inner.changeAnswer_(value));
+      if (!(await context.flow_.send(bytes, context.compress ? abi.COMPRESS : 0))) break;
+    }
+    return undefined;
+  };
+  const value = await runFilters(filters, call, last, !method.givesStream);
+  answer(context, method.givesStream ? undefined : method.write(codec, value));
+}
+
+/** Gives the request, or throws what is wrong with it, where it is first asked for. */
+async function reading(method, codec, data) {
+  try {
+    const request = await method.read(codec, data);
+    return () => request;
+  } catch (error) {
+    return () => {
+      throw error;
+    };
+  }
+}
+
+async function* changedRequests(method, context, codec, inner) {
+  for await (const request of requests(method, context, codec)) yield inner.changeRequest_(request);
 }
 
 /** The messages that a handler takes. It must not take half of them for all. */

@@ -4,6 +4,7 @@
 const abi = require("./abi");
 const { BYTES_CODEC, JSON_CODEC, Malformed, decode, encode, protoCodec, protoJsonCodec } = require("./codec");
 const { Status, RpcError } = require("./errors");
+const { filtersOf } = require("./filter");
 const { Metadata } = require("./metadata");
 const { about, checkOptions, checkService, labelOf } = require("./names");
 
@@ -12,7 +13,7 @@ class Marked {
   constructor(shape, first, second) {
     const [options, handler] = typeof first === "function" ? [second ?? {}, first] : [first, second];
     if (typeof handler !== "function") throw new TypeError("a handler is a function");
-    checkOptions(options, ["request", "bytes"]);
+    checkOptions(options, ["request", "schema", "bytes"]);
     Object.assign(this, { shape, handler, options });
   }
 }
@@ -27,13 +28,15 @@ class BadReply extends RpcError {}
 
 /** One method that is served. */
 class Method {
-  constructor(path, shape, handler, codecs, schema) {
+  constructor(path, shape, handler, codecs, options = {}) {
     this.path = path;
+    this.name = path.slice(path.lastIndexOf("/") + 1);
+    this.schemas = options.schema; // JSON Schema of its messages, for callers
     this.label = labelOf(path);
     this.shape = shape;
     this.handler = handler;
     this.codecs = codecs; // the method's own, and the one of callers who send JSON
-    this.schema = schema?.["~standard"]; // standardschema.dev
+    this.schema = options.request?.["~standard"]; // standardschema.dev
     this.takesStream = shape === abi.CLIENT_STREAM || shape === abi.BIDI;
     this.givesStream = shape === abi.SERVER_STREAM || shape === abi.BIDI;
   }
@@ -94,7 +97,9 @@ function unusual(block) {
 
 /** A service to be served: under a name, with plain values as messages; or as protobuf-es describes it. */
 class Service {
-  constructor(service, handlers) {
+  constructor(service, handlers, options = {}) {
+    checkOptions(options, ["filters"]);
+    this.filters = filtersOf(options.filters);
     const isNamed = typeof service === "string";
     this.name = isNamed ? checkService(service) : service.typeName;
     this.methods = isNamed ? named(this.name, handlers) : described(service, handlers);
@@ -108,7 +113,7 @@ function named(service, handlers) {
     const { shape, handler, options } = given instanceof Marked ? given : new Marked(shapeOf(given), given);
     const codec = options.bytes ? BYTES_CODEC : JSON_CODEC;
     const codecs = { own: codec, json: codec };
-    return new Method(`/${service}/${name}`, shape, handler.bind(handlers), codecs, options.request);
+    return new Method(`/${service}/${name}`, shape, handler.bind(handlers), codecs, options);
   });
 }
 

@@ -12,10 +12,13 @@ class StreamCall extends Call {
   flow = new Flow(0);
   finished = false;
   failure; // what the call ended with, or the iterator of requests
+  around; // its filters; undefined: there are none
+  changeRequest; // what they do to messages
+  changeAnswer;
   #source; // the iterator of requests
 
   begin(request) {
-    const data = request === undefined ? undefined : this.encode(request);
+    const data = request === undefined ? undefined : super.encode(request);
     this.start(data, data === undefined ? abi.WANT_HEADERS : abi.WANT_HEADERS | abi.END);
     this.flow.call = this.call;
   }
@@ -36,6 +39,33 @@ class StreamCall extends Call {
     Promise.resolve().then(() => this.#source?.return?.()).catch(() => {}); // it is of no interest any more
   }
 
+  encode(message) {
+    return super.encode(this.changeRequest ? this.changeRequest(message) : message);
+  }
+
+  decode(data) {
+    const message = super.decode(data);
+    return this.changeAnswer ? this.changeAnswer(message) : message;
+  }
+
+  cancel(code) {
+    this.around?.leave();
+    if (this.call) super.cancel(code);
+  }
+
+  /** It never begins: its filters have ended it. */
+  finish() {
+    this.finished = true;
+    this.flow.end();
+    dropped.unregister(this);
+  }
+
+  /** Throws what it has failed with, or what its filters have made of that. */
+  async checkEnd() {
+    if (this.around) await this.around.end();
+    else if (this.failure) throw this.failure;
+  }
+
   /** Sends what an iterator brings. What that throws is what the call fails with. */
   async feed(messages) {
     this.#source = messages[Symbol.asyncIterator]?.() ?? messages[Symbol.iterator]?.() ?? messages;
@@ -54,10 +84,7 @@ class StreamCall extends Call {
 
   async next() {
     const data = await this.flow.receive();
-    if (data === null) {
-      if (this.failure) throw this.failure;
-      return undefined;
-    }
+    if (data === null) return this.checkEnd();
     try {
       return this.decode(data);
     } catch (error) {
@@ -73,11 +100,14 @@ const dropped = new FinalizationRegistry((call) => call.cancel());
 class Stream {
   #call;
 
+  /** With filters the call has been begun by those. */
   constructor(call, request, messages) {
     this.#call = call;
-    call.begin(request);
+    if (!call.around) call.begin(request);
     dropped.register(this, call, call);
-    if (messages) call.feed(messages);
+    if (!messages) return;
+    if (call.around) call.around.opened.then(() => call.finished || call.feed(messages));
+    else call.feed(messages);
   }
 
   /** The next answer; undefined: there are no more. Rejects with an RpcError if the call failed. */
@@ -88,15 +118,17 @@ class Stream {
   /** Sends a message, and waits while the server does not read. False: the server has ended the call, and well. */
   async send(message) {
     const call = this.#call;
+    if (call.around) await call.around.opened;
     if (await call.flow.send(call.encode(message), abi.COMPRESS)) return true;
-    await call.flow.until(() => call.finished);
-    if (call.failure) throw call.failure;
+    await call.checkEnd();
     return false;
   }
 
   /** Tells the server that no more messages come. Answers still may. */
   end() {
-    this.#call.flow.submit(undefined, abi.END);
+    const { around, flow } = this.#call;
+    if (around) around.opened.then(() => flow.submit(undefined, abi.END)).catch(() => {});
+    else flow.submit(undefined, abi.END);
   }
 
   /** Ends the call, at the server too. Harmless when it has ended. */
@@ -108,7 +140,7 @@ class Stream {
   async headers() {
     const call = this.#call;
     await call.flow.until(() => call.headers || call.finished);
-    if (!call.headers && call.failure) throw call.failure;
+    if (!call.headers) await call.checkEnd();
     return call.headers ?? new Metadata();
   }
 

@@ -355,6 +355,11 @@ napi_value server_describe(Arguments& a) {
   return a.checked(nebula_server_describe(a.handle(0).server, set.data, set.size));
 }
 
+napi_value server_schema(Arguments& a) {
+  Bytes document = a.bytes(2);
+  return a.checked(nebula_server_schema(a.handle(0).server, a.text(1), document.data, document.size));
+}
+
 napi_value server_listen(Arguments& a) {
   nebula_tls tls;
   std::string kept[4];
@@ -474,6 +479,7 @@ napi_value submits(napi_env env, napi_callback_info info) {
 constexpr struct { const char* name; napi_callback function; } functions[] = {
   {"open", bound<open>}, {"hold", bound<hold>},
   {"serverNew", bound<server_new>}, {"serverMethod", bound<server_method>}, {"serverDescribe", bound<server_describe>},
+  {"serverSchema", bound<server_schema>},
   {"serverListen", bound<server_listen>}, {"serverStart", submits<server_start>}, {"serverUrls", bound<server_urls>},
   {"serverHealth", submits<server_health>}, {"serverDrain", submits<server_drain>},
   {"channelNew", bound<channel_new>}, {"channelMethod", bound<channel_method>}, {"free", submits<free_now>},
@@ -490,7 +496,7 @@ constexpr struct { const char* name; int value; } constants[] = {
   {"EV_WRITABLE", NEBULA_EV_WRITABLE}, {"EV_DRAINED", NEBULA_EV_DRAINED},
   {"END", NEBULA_END}, {"COMPRESS", NEBULA_COMPRESS}, {"WANT_HEADERS", NEBULA_WANT_HEADERS},
   {"WAIT_FOR_READY", NEBULA_WAIT_FOR_READY}, {"IDEMPOTENT", NEBULA_IDEMPOTENT}, {"JSON", NEBULA_JSON},
-  {"PROTO", NEBULA_PROTO}, {"GZIP", NEBULA_GZIP}, {"ZSTD", NEBULA_ZSTD},
+  {"PROTO", NEBULA_PROTO}, {"GZIP", NEBULA_GZIP}, {"ZSTD", NEBULA_ZSTD}, {"CHECK", NEBULA_CHECK},
   {"FULL", NEBULA_FULL}, {"E_STALE", NEBULA_E_STALE}, {"E_STATE", NEBULA_E_STATE},
   {"FIELDS", fields},
 };

@@ -266,7 +266,7 @@ it("what a handler throws", async (t) => {
   const error = await failure(channel.call("fail.coded"), Status.NOT_FOUND);
   assert.deepEqual([error.trailers.get("order"), error.fault], ["7", "caller"]);
   assert.equal(String(error), "NOT_FOUND: no order 7: ☃");
-  assert.equal((await failure(channel.call("fail.none"), Status.UNIMPLEMENTED)).fate, "processed");
+  assert.equal((await failure(channel.call("fail.none"), Status.UNIMPLEMENTED)).fate, "unsent");
   assert.deepEqual(logged.map(([, method]) => method), ["/fail/plain", "/fail/text", "/fail/nothing", "/fail/mute"]);
   assert.equal(logged[0][0].message, "oh no");
   for (const code of [0, 17, 1.5, undefined, "NOT_FOUND"]) assert.throws(() => new RpcError(code), TypeError);

@@ -31,6 +31,7 @@ const nebula = require("..");
 const PATIENCE = 120_000;
 
 const ROOT = path.join(__dirname, "..", "..", "..");
+const PYTHON_PEER = path.join(ROOT, "tests/bindings/python_peer.py");
 // One that has the package, if not that of make python.
 const PYTHON = process.env.NEBULA_PYTHON ?? path.join(ROOT, "build/venv/bin/python");
 
@@ -146,7 +147,7 @@ function folder(t) {
   return name;
 }
 
-const python = (t, source) => new Program(t, PYTHON, ["-u", "-c", source]);
+const python = (t, ...words) => new Program(t, PYTHON, ["-u", PYTHON_PEER, ...words]);
 
 module.exports = {
   Mailbox, Program, ROOT, all, assert, collect, connect, deferred, eventually, failure, folder, it, nebula, program,

@@ -1,7 +1,7 @@
 // streams.test.js - many messages, either way and both: order, backpressure, and every way in which a stream ends.
 "use strict";
 
-const { all, assert, collect, deferred, eventually, failure, it, nebula, serve } = require("./kit");
+const { all, assert, collect, deferred, eventually, failure, it, nebula, program, serve } = require("./kit");
 const { Echo } = require("./echo_pb.js");
 
 const { Service, Status } = nebula;
@@ -178,6 +178,24 @@ it("leaving a loop ends the call, and the generator's finally block runs", async
   const context = await ended;
   assert(context.cancelled);
   assert.equal(context.signal.reason.code, Status.CANCELLED);
+});
+
+it("a handler that computes while its caller leaves knows of it when it is ended", async (t) => {
+  // The housekeeper reads what its thread is too busy for; its event comes after the answer that is refused.
+  const busy = program(t, `nebula.run(new nebula.Service("busy", {
+    async *count(_, context) {
+      try {
+        yield 1;
+        while (context.peer !== "");
+        yield 2;
+      } finally {
+        console.log("cancelled", context.cancelled);
+      }
+    },
+  }))`);
+  await busy.line();
+  for await (const number of nebula.service("busy").count.stream()) if (number === 1) break;
+  assert.equal(await busy.line(), "cancelled true");
 });
 
 it("cancel ends the call on both sides, and a generator that waits hears of it", async (t) => {

@@ -1,7 +1,7 @@
 // types.ts - the package as TypeScript has it: tsc takes each line, and refuses each that follows @ts-expect-error.
 import {
   Metadata, RpcError, Service, Status, bidi, clientStream, connect, currentCall, detached, run, serve, serverStream,
-  service, unary, type Fate, type Stream,
+  service, unary, use, type Fate, type Filter, type Stream,
 } from "nebula";
 import { z } from "zod";
 
@@ -97,6 +97,28 @@ new Service(Echo, { sya: () => ({}) });
 // @ts-expect-error no such field
 new Service(Echo, { say: () => ({ text: 7 }) });
 
+const logged: Filter = async (call, next) => {
+  call.metadata = { tenant: "a" };
+  call.timeout = Math.min(call.timeout ?? 500, 500);
+  call.onAnswer((message: string) => message.trim());
+  const answer = await next();
+  console.log(call.method, call.metadata.get("tenant"), call.trailers.get("late"), call.context?.signal);
+  return answer;
+};
+
+function filters(): void {
+  use(logged, (call, next) => next());
+  connect("tcp://127.0.0.1:1", { filters: [logged] }).service("hello", { filters: logged });
+  new Service("filtered", { greet: () => "Hello" }, { filters: [logged] });
+  void serve(named, { filters: [logged] });
+  // @ts-expect-error a name is no filter
+  use("log");
+  use((call) => {
+    // @ts-expect-error a peer is what it is
+    call.peer = "somebody";
+  });
+}
+
 async function servers(): Promise<void> {
   const onError = (error: unknown): void => console.log(error);
   const server = await serve([named, described], { address: "tcp://127.0.0.1:0", onError });
@@ -108,4 +130,5 @@ async function servers(): Promise<void> {
 }
 
 void errors;
+void filters;
 void servers;

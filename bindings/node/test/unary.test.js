@@ -190,7 +190,7 @@ it("protobuf travels as such, as plain objects, and as JSON", async (t) => {
   const mapped = await channel.call("nebula.test.v1.Echo.Say", { text: "ada", number: "7" });
   assert.deepEqual(mapped, { text: "ADA", number: "8" });
   const bad = await failure(channel.call("nebula.test.v1.Echo.Say", { txt: "ada" }), Status.INVALID_ARGUMENT);
-  assert.match(bad.message, /^nebula.test.v1.Echo.Say: .*txt/);
+  assert.match(bad.message, /^nebula.test.v1.Echo.Say has no field "txt" \(fields: text, raw, number\)/);
   await failure(channel.call("nebula.test.v1.Echo.Say", Buffer.from([0xff])), Status.INVALID_ARGUMENT);
   const slip = await failure(channel.service(Echo).say({ txt: "ada" }), Status.INVALID_ARGUMENT);
   assert.equal(slip.message, 'nebula.test.v1.Echo.Say has no field "txt" (fields: text, raw, number)');
@@ -199,6 +199,26 @@ it("protobuf travels as such, as plain objects, and as JSON", async (t) => {
   await failure(channel.service(Echo).missing(), Status.UNIMPLEMENTED);
   const error = await failure(channel.call("nebula.test.v1.Echo.Say", answer), Status.INVALID_ARGUMENT);
   assert.match(error.message, /service's description/);
+});
+
+it("no file is looked for while calls are made, also where the program has loaded protobuf before", async (t) => {
+  const child = program(t, `
+    require("@bufbuild/protobuf");
+    const { Echo } = require(${JSON.stringify(path.join(__dirname, "echo_pb.js"))});
+    const Module = require("node:module");
+    (async () => {
+      const service = new nebula.Service(Echo, { say: (message) => message });
+      const server = await nebula.serve(service, { address: "mem:looked" });
+      const echo = nebula.connect(server.urls[0]).service(Echo);
+      await echo.say({ text: "first" });
+      const resolve = Module._resolveFilename;
+      let count = 0;
+      Module._resolveFilename = (...request) => (count++, resolve(...request));
+      const { text } = await echo.say({ text: "second" });
+      console.log(text, count);
+      server.close();
+    })()`);
+  assert.equal(await child.line(), "second 0");
 });
 
 it("an answer that cannot be read is told", async (t) => {
@@ -279,4 +299,33 @@ it("a service can be awaited, printed and listed without being called", async ()
   assert.equal(client.greet, client.greet);
   assert.equal(JSON.stringify(client), "{}");
   assert(require("node:util").inspect(client));
+});
+
+it("a wrong request is not sent", async (t) => {
+  let served = 0;
+  const greet = nebula.unary({
+    schema: {
+      request: {
+        type: "object", additionalProperties: false, required: ["name"],
+        properties: { name: { type: "string" }, home: { type: "object", properties: { zip: { type: "string" } } } },
+      },
+    },
+  }, ({ name }) => (served++, name));
+  const { channel } = await serve(t, [new Service("strict", { greet, loose: () => served++ })]);
+  const strict = channel.service("strict");
+  for (const [call, code, message] of [
+    [strict.greet({ nmae: "Ada" }), Status.INVALID_ARGUMENT,
+      'strict.greet has no field "nmae" (fields: name, home); did you mean "name"?'],
+    [strict.greet({ name: 7 }), Status.INVALID_ARGUMENT, 'strict.greet: field "name" must be a string, not a number'],
+    [strict.greet({ name: "Ada", home: { zip: [] } }), Status.INVALID_ARGUMENT,
+      'strict.greet: field "home.zip" must be a string, not a list'],
+    [strict.gret({}), Status.UNIMPLEMENTED,
+      'strict has no method "gret" (methods: greet, loose); did you mean "greet"?'],
+  ]) {
+    const error = await failure(call, code);
+    assert.deepEqual([error.message, error.fate, error.fault], [message, "unsent", "caller"]);
+  }
+  assert.equal(served, 0);
+  assert.equal(await strict.greet({ name: "Ada" }), "Ada");
+  assert.equal(await strict.loose({ any: "thing" }), 1);
 });

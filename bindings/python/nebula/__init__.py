@@ -17,11 +17,12 @@ NEBULA_LOG=debug|info|warn says what goes on.
 """
 
 from nebula._nebula import version as _version
-from nebula.channel import Channel, connect, service
+from nebula.channel import Channel, connect, service, use
 from nebula.client import MethodClient, ServiceClient
 from nebula.context import Context
 from nebula.deadline import detached
 from nebula.errors import Code, EngineError, Error, Fate, Fault
+from nebula.filters import Call, Filter
 from nebula.metadata import Metadata
 from nebula.request import Reply
 from nebula.running import run
@@ -51,6 +52,7 @@ __version__: str = _version()
 
 __all__ = [
     "AsyncStream",
+    "Call",
     "Channel",
     "Code",
     "Context",
@@ -58,6 +60,7 @@ __all__ = [
     "Error",
     "Fate",
     "Fault",
+    "Filter",
     "Metadata",
     "MethodClient",
     "Reply",
@@ -71,5 +74,6 @@ __all__ = [
     "run",
     "serve",
     "service",
+    "use",
     *(code.name for code in Code if code is not Code.OK),
 ]

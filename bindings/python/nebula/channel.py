@@ -9,18 +9,24 @@ from __future__ import annotations
 import asyncio
 import functools
 import itertools
+from collections.abc import Iterable
 from types import TracebackType
-from typing import Any, Optional, Union
+from typing import Any, Callable, Optional, Union
 
-from nebula import _nebula, codec, engine
+from nebula import _nebula, codec, deadline, engine
+from nebula.around import AsyncAround, Start, ThreadAround
 from nebula.client import ServiceClient
-from nebula.metadata import MetadataLike
+from nebula.filters import Call, Filter, chain, checked, through
+from nebula.metadata import MetadataLike, unpack
 from nebula.options import count, flag, milliseconds, mode_of
-from nebula.request import Outcome, Request, reply_of, request_of, value_of
-from nebula.streams import AsyncStream, Stream
+from nebula.request import Outcome, Reply, Request, reply_of, request_of, value_of
+from nebula.streams import AsyncStream, Stream, is_iterator
 from nebula.tls import TLS
 
 _serials = itertools.count(1)
+
+# Of the message or messages, and of the call as its innermost filter has left it.
+Make = Callable[[Any, Call], Request]
 
 
 class Channel:
@@ -42,6 +48,7 @@ class Channel:
         mode: Optional[str] = None,
         tls: Optional[TLS] = None,
         compression: Optional[str] = None,
+        filters: Iterable[Filter] = (),
     ) -> None:
         """See nebula.connect, which is the way to make one."""
         self._serial = next(_serials)
@@ -56,6 +63,7 @@ class Channel:
         self._tls = tls
         self._mode = mode_of(mode)
         self._compression = codec.compression_flag(compression)
+        self._filters = checked(filters)
         self._closed = False
 
     @property
@@ -70,9 +78,10 @@ class Channel:
         timeout: Optional[float] = None,
         metadata: Optional[MetadataLike] = None,
         mode: Optional[str] = None,
+        filters: Iterable[Filter] = (),
     ) -> ServiceClient:
         """A service reached through this channel. Arguments as for nebula.service."""
-        return ServiceClient(self, name, timeout, metadata, mode or self._mode)
+        return ServiceClient(self, name, timeout, metadata, mode or self._mode, checked(filters))
 
     def call(
         self,
@@ -86,6 +95,7 @@ class Channel:
         idempotent: bool = False,
         mode: Optional[str] = None,
         compression: Optional[str] = None,
+        filters: Iterable[Filter] = (),
     ) -> Any:
         """Calls "/service/method" and returns the answer; where an event loop runs, a coroutine of it.
 
@@ -102,9 +112,13 @@ class Channel:
         compression: of the requests: "gzip", which every gRPC server knows, "zstd", which Nebula's do, "identity" for
         none; None is the channel's. A request that would not get smaller goes as it is. Do not compress what has a
         secret beside words that a stranger may choose: its size would tell.
+        filters: around this call, inside of those of the channel; see nebula.Call.
 
         Raises nebula.Error when the call fails, INTERNAL when its answer is malformed.
         """
+        if self._filters or filters:
+            make = self._make(path, response, wait_for_ready, idempotent, compression)
+            return self._call_filtered(make, path, message, timeout, metadata, mode, filters, _value_alone)
         request = request_of(
             path, message, response, timeout, metadata, wait_for_ready, idempotent, self._flag(compression)
         )
@@ -122,12 +136,16 @@ class Channel:
         idempotent: bool = False,
         mode: Optional[str] = None,
         compression: Optional[str] = None,
+        filters: Iterable[Filter] = (),
     ) -> Any:
         """Calls a method that answers with many messages: returns a nebula.Stream to iterate over, and where an event
         loop runs a nebula.AsyncStream. Arguments as for `call`; timeout is for the whole of it.
 
         >>> async for price in channel.stream("/shop/prices", {"item": "tea"}):
         """
+        if self._filters or filters:
+            make = self._make(path, response, wait_for_ready, idempotent, compression)
+            return self._open_filtered(make, path, message, timeout, metadata, mode, filters, response)
         request = request_of(
             path, message, response, timeout, metadata, wait_for_ready, idempotent, self._flag(compression)
         )
@@ -144,6 +162,7 @@ class Channel:
         wait_for_ready: bool = False,
         mode: Optional[str] = None,
         compression: Optional[str] = None,
+        filters: Iterable[Filter] = (),
     ) -> Any:
         """The same with nothing sent yet: messages are sent and received in any order, until both sides have ended.
 
@@ -151,6 +170,9 @@ class Channel:
         ...     await chat.send("hello")
         ...     print(await chat.receive())
         """
+        if self._filters or filters:
+            make = self._make(path, response, wait_for_ready, False, compression)
+            return self._open_filtered(make, path, None, timeout, metadata, mode, filters, response, is_open=True)
         request = request_of(
             path, iter(()), response, timeout, metadata, wait_for_ready, False, self._flag(compression)
         )
@@ -168,8 +190,12 @@ class Channel:
         idempotent: bool = False,
         mode: Optional[str] = None,
         compression: Optional[str] = None,
+        filters: Iterable[Filter] = (),
     ) -> Any:
         """The same as `call`, but returns a nebula.Reply: the answer with its metadata."""
+        if self._filters or filters:
+            make = self._make(path, response, wait_for_ready, idempotent, compression)
+            return self._call_filtered(make, path, message, timeout, metadata, mode, filters, Reply)
         request = request_of(
             path, message, response, timeout, metadata, wait_for_ready, idempotent, self._flag(compression)
         )
@@ -208,11 +234,7 @@ class Channel:
         mode = mode_of(mode) or self._mode
         if mode is not None:
             return mode == "aio"
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            return False
-        return True
+        return asyncio._get_running_loop() is not None  # the other one raises where there is none
 
     def _link(self, port: engine.Port) -> engine.Link:
         if self._closed:
@@ -270,6 +292,98 @@ class Channel:
         return outcome(request, pending)
 
 
+    # ---- with filters -----------------------------------------------------------------------------------------------
+
+    def _make(
+        self, path: str, response: Any, wait_for_ready: bool, idempotent: bool, compression: Optional[str]
+    ) -> Make:
+        """Makes the request when the filters have let the call through: of its messages and what they made of it."""
+        flag = self._flag(compression)
+
+        def make(message: Any, call: Call) -> Request:
+            return request_of(path, message, response, call.timeout, call.metadata, wait_for_ready, idempotent, flag)
+
+        return make
+
+    def _call_filtered(
+        self,
+        make: Make,
+        path: str,
+        message: Any,
+        timeout: Optional[float],
+        metadata: Optional[MetadataLike],
+        mode: Optional[str],
+        filters: Iterable[Filter],
+        result: Callable[[Any, Any, Any], Any],
+    ) -> Any:
+        """One answer. result: of the answer, headers and trailers."""
+        is_aio, is_many = self._is_aio(mode), is_iterator(message)
+        call = Call(path, metadata, timeout, is_many, lambda: None if is_many else {} if message is None else message)
+
+        def last(inner: Call) -> Any:
+            request = make(message if is_many else inner.request, inner)
+            if is_many:
+                changes, own = inner._all_requests(), request.codec
+                request = request._replace(
+                    codec=own._replace(encode=lambda each: own.encode(through(changes, each)))
+                )
+            else:
+                request = request._replace(flags=request.flags | _nebula.WANT_HEADERS)
+
+            def outcome(request: Request, ended: engine.Pending) -> Any:
+                inner._end.headers, inner._end.trailers = unpack(ended.headers), unpack(ended.trailers)
+                return value_of(request, ended)
+
+            return self._run_aio(request, outcome) if is_aio else self._run_sync(request, outcome)
+
+        around = (*self._filters, *filters)
+
+        async def run_aio() -> Any:
+            with deadline.within(timeout):
+                answer = await chain(around, call, last, True, True)
+            return result(answer, call.headers, call.trailers)
+
+        if is_aio:
+            return run_aio()
+        with deadline.within(timeout):
+            answer = chain(around, call, last, True, False)
+        return result(answer, call.headers, call.trailers)
+
+    def _open_filtered(
+        self,
+        make: Make,
+        path: str,
+        message: Any,
+        timeout: Optional[float],
+        metadata: Optional[MetadataLike],
+        mode: Optional[str],
+        filters: Iterable[Filter],
+        response: Any,
+        is_open: bool = False,
+    ) -> Union[AsyncStream, Stream]:
+        """Many answers."""
+        is_many = is_open or is_iterator(message)
+        call = Call(path, metadata, timeout, True, lambda: None if is_many else {} if message is None else message)
+        shape = _nebula.HOLD | (_nebula.BIDI if is_many else _nebula.SERVER_STREAM)
+        around = (*self._filters, *filters)
+
+        def prepare(inner: Call) -> Start:
+            request = make(iter(()) if is_many else inner.request, inner)
+            request = request._replace(shape=shape, flags=request.flags | _nebula.WANT_HEADERS)
+            return functools.partial(self._start, request)
+
+        # The codec is that of the request as it was given: a filter changes messages, not their kind.
+        given = make(iter(()) if is_many else message, call).codec
+        messages = message if is_many and not is_open else None
+        if self._is_aio(mode):
+            return AsyncStream(path, given, None, messages, AsyncAround(around, call, prepare))
+        return Stream(path, given, None, messages, ThreadAround(around, call, prepare))
+
+
+def _value_alone(value: Any, headers: Any, trailers: Any) -> Any:
+    return value
+
+
 def connect(
     target: str,
     *,
@@ -281,6 +395,7 @@ def connect(
     mode: Optional[str] = None,
     tls: Optional[TLS] = None,
     compression: Optional[str] = None,
+    filters: Iterable[Filter] = (),
 ) -> Channel:
     """A channel to an address or a name: tcp://host:port, tls://host:port, unix:/path, nebula://name, or nebula: for
     all names.
@@ -291,7 +406,8 @@ def connect(
     too. max_idle: seconds without a call after which connections are closed until the next, 0 is 30 minutes.
     mode: "sync" or "aio", None finds out. tls: for tls:// addresses, which are verified without it too, by the system's
     authorities; given with a name, the instances are called at their tls:// addresses alone. compression: of requests,
-    "gzip" or "zstd", unless a call says otherwise; answers need nothing said. Raises TypeError, ValueError or
+    "gzip" or "zstd", unless a call says otherwise; answers need nothing said. filters: around all calls of the channel,
+    the first is the outermost; see nebula.Call. Raises TypeError, ValueError or
     nebula.EngineError if an argument is malformed or a file of `tls` cannot be used.
     """
     channel = Channel(
@@ -304,6 +420,7 @@ def connect(
         mode=mode,
         tls=tls,
         compression=compression,
+        filters=filters,
     )
     # The engine is the judge of targets; asking it needs a port, and this thread's will be needed anyway.
     try:
@@ -321,14 +438,23 @@ def service(
     metadata: Optional[MetadataLike] = None,
     channel: Optional[Channel] = None,
     mode: Optional[str] = None,
+    filters: Iterable[Filter] = (),
 ) -> ServiceClient:
     """A service, found by its name.
 
     timeout: seconds for each call, None waits for ever. metadata: goes with each call. channel: another way than the
     registry. mode: "sync" returns results, "aio" coroutines, None decides at each call: a coroutine where an asyncio
-    loop runs in this thread.
+    loop runs in this thread. filters: around each call, inside of those of the channel; see nebula.Call.
     """
-    return ServiceClient(channel or _by_name, name, timeout, metadata, mode)
+    return ServiceClient(channel or _by_name, name, timeout, metadata, mode, checked(filters))
+
+
+def use(*filters: Filter) -> None:
+    """Filters around all calls of this program that name no channel, inside of those that it had. Before those calls.
+
+    Raises TypeError for what is no filter.
+    """
+    _by_name._filters += checked(filters)
 
 
 # The channel of all services that are called by name. It connects when it is first used.

@@ -14,6 +14,7 @@ from nebula.options import mode_of
 
 if TYPE_CHECKING:
     from nebula.channel import Channel
+    from nebula.filters import Filter
 
 # A service's name: what the engine's registries accept.
 NAME = re.compile(r"(?!\.)[A-Za-z0-9_.-]{1,200}")
@@ -27,7 +28,7 @@ class ServiceClient:
     Methods whose names are no Python names, or begin with an underscore: nebula.service("hello")["greet-all"](...).
     """
 
-    __slots__ = ("_channel", "_name", "_timeout", "_metadata", "_mode", "_methods")
+    __slots__ = ("_channel", "_name", "_timeout", "_metadata", "_mode", "_filters", "_methods")
 
     def __init__(
         self,
@@ -36,6 +37,7 @@ class ServiceClient:
         timeout: Optional[float],
         metadata: Optional[MetadataLike],
         mode: Optional[str],
+        filters: tuple[Filter, ...] = (),
     ) -> None:
         if not NAME.fullmatch(name):
             raise ValueError(f"{name!r} is not a service's name: 1 to 200 of [A-Za-z0-9_.-], not beginning with a dot")
@@ -44,6 +46,7 @@ class ServiceClient:
         self._timeout = timeout
         self._metadata = Metadata.of(metadata)
         self._mode = mode_of(mode)
+        self._filters = filters
         self._methods: dict[str, MethodClient] = {}
 
     def __getattr__(self, method: str) -> MethodClient:
@@ -110,6 +113,8 @@ class MethodClient:
     def _options(self, given: dict[str, Any]) -> dict[str, Any]:
         service = self._service
         metadata = Metadata((*service._metadata, *Metadata.of(given.pop("metadata", None))))
+        if service._filters:
+            given["filters"] = (*service._filters, *given.get("filters", ()))
         return {"timeout": service._timeout, "mode": service._mode, "metadata": metadata, **given}
 
     def __repr__(self) -> str:

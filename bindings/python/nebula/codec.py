@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import functools
 import json
 from typing import Any, Callable, NamedTuple, Optional
 
@@ -81,9 +82,13 @@ def codec_name(flags: int, metadata: bytes) -> Optional[str]:
 
 def is_message_class(hint: Any) -> bool:
     """Whether a class is a protobuf message's."""
-    return isinstance(hint, type) and all(
-        hasattr(hint, name) for name in ("FromString", "SerializeToString", "DESCRIPTOR")
-    )
+    return isinstance(hint, type) and _is_message_class(hint)
+
+
+# Those of a program are few, and each call asks about its own.
+@functools.lru_cache(maxsize=1024)
+def _is_message_class(cls: type) -> bool:
+    return all(hasattr(cls, name) for name in ("FromString", "SerializeToString", "DESCRIPTOR"))
 
 
 def message_from_bytes(cls: Any, data: bytes) -> Any:
@@ -144,7 +149,12 @@ def codec_of(response: Any) -> Codec:
         return _RAW
     if not is_message_class(response):
         raise TypeError(f"response must be bytes or a protobuf message class, not {response!r}")
-    return Codec(_nebula.PROTO, _serialized, lambda data: message_from_bytes(response, data))
+    return _proto_codec_of(response)
+
+
+@functools.lru_cache(maxsize=1024)
+def _proto_codec_of(cls: type) -> Codec:
+    return Codec(_nebula.PROTO, _serialized, functools.partial(message_from_bytes, cls))
 
 
 def json_codec_of(response: Any) -> Codec:

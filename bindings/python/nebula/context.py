@@ -22,6 +22,7 @@ class Context:
         "_server",
         "_call",
         "_block",
+        "_metadata",
         "_deadline",
         "_cancelled",
         "_task",
@@ -39,6 +40,7 @@ class Context:
         self._call = call
         self._path = path
         self._block = block
+        self._metadata: Optional[Metadata] = None  # what filters have made of it
         self._deadline = time.monotonic() + left_us / 1e6 if left_us else None
         self._cancelled = False
         self._task: Optional[asyncio.Task[None]] = None
@@ -57,7 +59,7 @@ class Context:
     @property
     def metadata(self) -> Metadata:
         """What the caller sent beside the request."""
-        return unpack(self._block)
+        return unpack(self._block) if self._metadata is None else self._metadata
 
     @property
     def peer(self) -> str:
@@ -105,6 +107,9 @@ class Context:
         Raises ValueError or TypeError for metadata that cannot be sent.
         """
         self._trailers = pack(metadata)
+
+    def _trailing_metadata(self) -> Metadata:
+        return unpack(self._trailers or b"")
 
     def _error_trailers(self, error: Error) -> Optional[bytes]:
         """The trailers of an error: its own, else those of the handler."""

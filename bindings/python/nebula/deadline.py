@@ -31,6 +31,20 @@ def detached() -> Iterator[None]:
         _deadline.reset(token)
 
 
+@contextlib.contextmanager
+def within(timeout: Optional[float]) -> Iterator[None]:
+    """Calls begun in this block end by that many seconds from now, and by the deadline that they inherit anyway."""
+    if timeout is None:
+        yield
+        return
+    own, inherited = time.monotonic() + timeout, _deadline.get()
+    token = _deadline.set(own if inherited is None else min(own, inherited))
+    try:
+        yield
+    finally:
+        _deadline.reset(token)
+
+
 def microseconds(timeout: Optional[float]) -> int:
     """The engine's timeout, in which 0 is none: the given seconds, but no more than the call being handled has left."""
     if timeout is not None and math.isnan(timeout):

@@ -1,10 +1,31 @@
-"""What a server's protobuf services look like, for grpc.reflection."""
+"""What a server's services look like: descriptors of protobuf for grpc.reflection, JSON Schema for dynamic callers."""
 
 from __future__ import annotations
 
+import json
 from typing import Any, Iterable
 
+from nebula import _nebula, hints
 from nebula.method import Method, ProtoMethod
+
+_SHAPES = {
+    _nebula.UNARY: "unary",
+    _nebula.CLIENT_STREAM: "client_stream",
+    _nebula.SERVER_STREAM: "server_stream",
+    _nebula.BIDI: "bidi",
+}
+
+
+def document(service: str, methods: Iterable[Method]) -> bytes:
+    """The description of a service, as _nebula.Server.schema takes it."""
+    definitions = hints.Definitions()
+    described = []
+    for method in methods:
+        request, response = method.schemas(definitions)
+        described.append(
+            {"name": method.name, "shape": _SHAPES[method.shape], "request": request, "response": response}
+        )
+    return json.dumps({"service": service, "methods": described, "$defs": definitions.schemas}).encode()
 
 
 def descriptor_set(methods: Iterable[Method]) -> bytes:

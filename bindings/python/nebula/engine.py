@@ -271,8 +271,8 @@ class ThreadPort(Port):
 
     def ring(self) -> None:
         """Something has changed: whoever waits looks again."""
-        with contextlib.suppress(IndexError):
-            while True:
+        while self._waiters:
+            with contextlib.suppress(IndexError):  # another one may have rung meanwhile
                 self._waiters.pop().release()
 
     def orphan(self) -> None:

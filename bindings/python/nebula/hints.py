@@ -1,7 +1,8 @@
 """Type hints as shapes of JSON: what comes in is checked against them, and what goes out.
 
 One small class per kind of hint. `decode` turns a parsed JSON value into the Python value that the hint promises,
-`encode` does the reverse; both raise Mismatch, which knows where in the message it is.
+`encode` does the reverse; both raise Mismatch, which knows where in the message it is. `schema` says the shape as JSON
+Schema, for callers, whose engine says the same of a message in the same words.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import json
 import types
 import typing
 from collections.abc import Iterable
-from typing import Any, Literal, Optional, Union
+from typing import Any, Callable, Literal, Optional, Union
 
 _UNIONS = (Union, getattr(types, "UnionType", Union))  # `int | None` is its own type from Python 3.10 on
 
@@ -52,10 +53,50 @@ def shown(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
+def kind_of(value: Any) -> str:
+    """What a value is, without a word of what it says: "a string"."""
+    if value is None:
+        return "null"
+    for kinds, name in _KINDS:
+        if isinstance(value, kinds):
+            return name
+    return f"a {type(value).__name__}"
+
+
+_KINDS: tuple[tuple[Any, str], ...] = (
+    (bool, "a boolean"),
+    (str, "a string"),
+    ((int, float), "a number"),
+    ((list, tuple), "a list"),
+    (dict, "an object"),
+)
+
+
+class Definitions:
+    """The schemas of classes, by the names under which others refer to them."""
+
+    def __init__(self) -> None:
+        self.schemas: dict[str, Any] = {}
+        self._names: dict[Any, str] = {}
+
+    def reference(self, cls: Any, schema: Callable[[], Any]) -> dict[str, Any]:
+        """{"$ref": ...} of a class. A class may contain itself, so its name is taken before its schema is made."""
+        name = self._names.get(cls)
+        if name is None:
+            name = cls.__name__
+            while name in self.schemas:  # another class of that name
+                name += "_"
+            self._names[cls] = name
+            self.schemas[name] = {}
+            self.schemas[name] = schema()
+        return {"$ref": f"#/$defs/{name}"}
+
+
 class Shape:
     """Any JSON value, and the interface of the other shapes."""
 
     what = "anything"
+    judges: tuple[str, ...] = ()  # kinds of which some values fit and others do not: a wrong one is shown
     example: Optional[str] = "None"  # as Python source, for the line that says how to call a method
 
     def decode(self, value: Any) -> Any:
@@ -64,8 +105,14 @@ class Shape:
     def encode(self, value: Any) -> Any:
         return value
 
+    def schema(self, definitions: Definitions) -> Any:
+        """JSON Schema; that of classes goes to `definitions`."""
+        return {}
+
     def mismatch(self, value: Any) -> Mismatch:
-        return Mismatch(f"must be {self.what}, not {shown(value)}", is_kind=True)
+        kind = kind_of(value)
+        given = shown(value) if kind in self.judges else kind
+        return Mismatch(f"must be {self.what}, not {given}", is_kind=True)
 
 
 class Text(Shape):
@@ -79,10 +126,17 @@ class Text(Shape):
 
     encode = decode
 
+    def schema(self, definitions: Definitions) -> Any:
+        return {"type": "string"}
+
 
 class Integer(Shape):
     what = "an integer"
+    judges = ("a number",)
     example = "1"
+
+    def schema(self, definitions: Definitions) -> Any:
+        return {"type": "integer"}
 
     def decode(self, value: Any) -> Any:
         if type(value) is int:  # a bool is an int to isinstance
@@ -101,6 +155,9 @@ class Number(Shape):
     what = "a number"
     example = "1.0"
 
+    def schema(self, definitions: Definitions) -> Any:
+        return {"type": "number"}
+
     def decode(self, value: Any) -> Any:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise self.mismatch(value)
@@ -113,8 +170,11 @@ class Number(Shape):
 
 
 class Boolean(Shape):
-    what = "true or false"
+    what = "a boolean"
     example = "True"
+
+    def schema(self, definitions: Definitions) -> Any:
+        return {"type": "boolean"}
 
     def decode(self, value: Any) -> Any:
         if not isinstance(value, bool):
@@ -126,6 +186,9 @@ class Boolean(Shape):
 
 class Null(Shape):
     what = "null"
+
+    def schema(self, definitions: Definitions) -> Any:
+        return {"type": "null"}
 
     def decode(self, value: Any) -> Any:
         if value is not None:
@@ -139,7 +202,11 @@ class Binary(Shape):
     """bytes travel as base64. Both alphabets are read, padded or not."""
 
     what = "base64"
+    judges = ("a string",)
     example = '""'
+
+    def schema(self, definitions: Definitions) -> Any:
+        return {"type": "string", "contentEncoding": "base64"}
 
     def decode(self, value: Any) -> Any:
         if not isinstance(value, str):
@@ -159,10 +226,15 @@ class Binary(Shape):
 class Choice(Shape):
     """Literal."""
 
+    judges = ("a string", "a number")
+
     def __init__(self, values: tuple[Any, ...]) -> None:
         self.values = values
         self.what = " or ".join(shown(value) for value in values)
         self.example = repr(values[0])
+
+    def schema(self, definitions: Definitions) -> Any:
+        return {"enum": list(self.values)}
 
     def decode(self, value: Any) -> Any:
         for known in self.values:
@@ -179,6 +251,9 @@ class List(Shape):
 
     def __init__(self, item: Shape) -> None:
         self.item = item
+
+    def schema(self, definitions: Definitions) -> Any:
+        return {"type": "array", "items": self.item.schema(definitions)}
 
     def decode(self, value: Any) -> Any:
         if not isinstance(value, list):
@@ -210,6 +285,9 @@ class Map(Shape):
     def __init__(self, item: Shape) -> None:
         self.item = item
 
+    def schema(self, definitions: Definitions) -> Any:
+        return {"type": "object", "additionalProperties": self.item.schema(definitions)}
+
     def decode(self, value: Any) -> Any:
         return self._each(self.item.decode, value)
 
@@ -237,10 +315,14 @@ class OneOf(Shape):
     def __init__(self, options: list[Shape]) -> None:
         self.options = options
         self.what = " or ".join(option.what for option in options)
+        self.judges = tuple(kind for option in options for kind in option.judges)
         self.example = options[0].example
         others = [option for option in options if not isinstance(option, Null)]
         # Of Optional[Address] one wants to hear what is wrong inside the address.
         self.only = others[0] if len(others) == 1 else None
+
+    def schema(self, definitions: Definitions) -> Any:
+        return {"anyOf": [option.schema(definitions) for option in self.options]}
 
     def decode(self, value: Any) -> Any:
         return self._first("decode", value)
@@ -265,9 +347,23 @@ class Fields(Shape):
     what = "an object"
     example = None
 
-    def __init__(self) -> None:
+    def __init__(self, cls: Any = None) -> None:
+        self.cls = cls  # None: that of a signature
         self.shapes: dict[str, Shape] = {}
         self.required: tuple[str, ...] = ()
+
+    def schema(self, definitions: Definitions) -> Any:
+        if self.cls is None:
+            return self._object(definitions)
+        return definitions.reference(self.cls, lambda: self._object(definitions))
+
+    def _object(self, definitions: Definitions) -> dict[str, Any]:
+        return {
+            "type": "object",
+            "properties": {name: shape.schema(definitions) for name, shape in self.shapes.items()},
+            "required": list(self.required),
+            "additionalProperties": False,
+        }
 
     def decode(self, value: Any) -> Any:
         return self._each("decode", value)
@@ -300,10 +396,6 @@ class Fields(Shape):
 
 class Record(Fields):
     """A dataclass."""
-
-    def __init__(self, cls: type[Any]) -> None:
-        super().__init__()
-        self.cls = cls
 
     def decode(self, value: Any) -> Any:
         fields = super().decode(value)
@@ -389,7 +481,7 @@ class _Builder:
         return shape
 
     def _typed_dict(self, cls: Any) -> Shape:
-        shape = self.known[cls] = Fields()
+        shape = self.known[cls] = Fields(cls)
         shape.shapes = {name: self.build(hint) for name, hint in self._hints(cls).items()}
         shape.required = tuple(name for name in shape.shapes if name in cls.__required_keys__)
         return shape

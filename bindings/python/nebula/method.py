@@ -45,12 +45,12 @@ class Method:
             accepted = " and ".join(f"application/grpc+{name}" for name in self.codecs)
             raise Error(Code.UNIMPLEMENTED, f"{self.label} accepts {accepted}, not application/grpc+{codec_name}")
 
-    def arguments(self, codec_name: Optional[str], data: Optional[bytes], context: Context) -> Arguments:
-        """What to call the handler with. Raises Error for the caller: INVALID_ARGUMENT."""
+    def read_request(self, codec_name: Optional[str], data: Optional[bytes]) -> Any:
+        """The single request. Raises Error for the caller: INVALID_ARGUMENT."""
         raise NotImplementedError
 
-    def stream_arguments(self, messages: Any, context: Context) -> Arguments:
-        """The same where an iterator has the requests."""
+    def with_request(self, request: Any, context: Context) -> Arguments:
+        """What to call the handler with. request: the single one, or an iterator of many."""
         raise NotImplementedError
 
     def decode(self, codec_name: Optional[str], data: bytes) -> Any:
@@ -59,6 +59,10 @@ class Method:
 
     def reply(self, codec_name: Optional[str], value: Any) -> bytes:
         """The bytes of the answer, or of one of a stream of them. Raises BadReply."""
+        raise NotImplementedError
+
+    def schemas(self, definitions: hints.Definitions) -> tuple[Any, Any]:
+        """A request and an answer as JSON Schema."""
         raise NotImplementedError
 
     def example(self) -> Optional[str]:
@@ -103,29 +107,29 @@ class JsonMethod(Method):
         if parameter.annotation is parameter.empty and parameter.name in ("ctx", "context"):
             raise TypeError(f'{self.label}: parameter "{parameter.name}" needs its type: nebula.Context')
 
-    def arguments(self, codec_name: Optional[str], data: Optional[bytes], context: Context) -> Arguments:
-        fields = self._checked(self.fields, data or b"{}", "the request")
-        return self._with_context(fields, context)
+    def read_request(self, codec_name: Optional[str], data: Optional[bytes]) -> Any:
+        return self._checked(self.fields, data or b"{}")
 
-    def stream_arguments(self, messages: Any, context: Context) -> Arguments:
-        assert self.source is not None
-        return self._with_context({self.source: messages}, context)
-
-    def decode(self, codec_name: Optional[str], data: bytes) -> Any:
-        return self._checked(self.message, data, "a message of the stream")
-
-    def _with_context(self, fields: dict[str, Any], context: Context) -> Arguments:
+    def with_request(self, request: Any, context: Context) -> Arguments:
+        fields = request if self.source is None else {self.source: request}
         if self.context_name is not None:
-            fields[self.context_name] = context
+            fields = {**fields, self.context_name: context}
         return (), fields
 
-    def _checked(self, shape: hints.Shape, data: bytes, what: str) -> Any:
+    def decode(self, codec_name: Optional[str], data: bytes) -> Any:
+        return self._checked(self.message, data)
+
+    def schemas(self, definitions: hints.Definitions) -> tuple[Any, Any]:
+        request = self.fields if self.source is None else self.message
+        return request.schema(definitions), self.result.schema(definitions)
+
+    def _checked(self, shape: hints.Shape, data: bytes) -> Any:
         try:
             return shape.decode(codec.loads(data))
         except codec.Malformed as error:
             raise Error(Code.INVALID_ARGUMENT, f"{self.label}: malformed JSON: {error}") from None
         except hints.Mismatch as mismatch:
-            whole = f"{self.label}: {what} {mismatch.text}"
+            whole = f"{self.label}: the message {mismatch.text}"
             raise Error(Code.INVALID_ARGUMENT, whole if mismatch.is_kind else mismatch.sentence(self.label)) from None
         except RecursionError:
             raise Error(Code.INVALID_ARGUMENT, f"{self.label}: malformed JSON: nested too deeply") from None
@@ -170,13 +174,13 @@ class ProtoMethod(Method):
         self.response = response
         self.wants_context = len(signature.parameters) > 1
 
-    def arguments(self, codec_name: Optional[str], data: Optional[bytes], context: Context) -> Arguments:
+    def read_request(self, codec_name: Optional[str], data: Optional[bytes]) -> Any:
         if data is None:
             raise self._malformed("there is no message")
-        return self.stream_arguments(self.decode(codec_name, data), context)
+        return self.decode(codec_name, data)
 
-    def stream_arguments(self, messages: Any, context: Context) -> Arguments:
-        return ((messages, context) if self.wants_context else (messages,)), {}
+    def with_request(self, request: Any, context: Context) -> Arguments:
+        return ((request, context) if self.wants_context else (request,)), {}
 
     def decode(self, codec_name: Optional[str], data: bytes) -> Any:
         try:
@@ -185,6 +189,12 @@ class ProtoMethod(Method):
             return codec.message_from_bytes(self.request, data)
         except codec.Malformed as error:
             raise self._malformed(str(error)) from None
+
+    def schemas(self, definitions: hints.Definitions) -> tuple[Any, Any]:
+        # What is in them the engine takes from the descriptors.
+        names = (message.DESCRIPTOR.full_name for message in (self.request, self.response))
+        request, response = ({"$ref": f"#/$defs/{name}"} for name in names)
+        return request, response
 
     def _malformed(self, why: str) -> Error:
         name = self.request.DESCRIPTOR.full_name

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 from typing import Any, Optional, TypedDict, Union
 
+from nebula.filters import Filter
 from nebula.tls import TLS
 
 _NUMBER_MAX = 2**32 - 1
@@ -29,6 +30,7 @@ class ServeOptions(TypedDict, total=False):
     tls: Optional[TLS]
     compression: Optional[str]
     threaded: bool
+    filters: Iterable[Filter]
 
 
 def milliseconds(name: str, seconds: Any) -> int:

@@ -51,9 +51,16 @@ def request_of(
     timeout_us, block = deadline.microseconds(timeout), pack(metadata)
     if is_iterator(message):
         chosen = codec.codec_of(response)
-        return Request(path, _nebula.CLIENT_STREAM, chosen, None, message, flags | chosen.flag, timeout_us, block)
+        flags |= _codec_flags(chosen)
+        return Request(path, _nebula.CLIENT_STREAM, chosen, None, message, flags, timeout_us, block)
     data, chosen = _encoded(path, message, response)
-    return Request(path, _nebula.UNARY, chosen, data, None, flags | chosen.flag | _nebula.END, timeout_us, block)
+    flags |= _codec_flags(chosen) | _nebula.END
+    return Request(path, _nebula.UNARY, chosen, data, None, flags, timeout_us, block)
+
+
+def _codec_flags(chosen: codec.Codec) -> int:
+    """What is sent as JSON has no class of its own: the engine checks it against the service's description."""
+    return chosen.flag | (_nebula.CHECK if chosen.flag == _nebula.JSON else 0)
 
 
 def _encoded(path: str, message: Any, response: Any) -> tuple[bytes, codec.Codec]:

@@ -17,8 +17,10 @@ from typing import Any, Optional, Union
 
 from nebula import _nebula, codec, deadline, engine
 from nebula.context import Context
-from nebula.describe import descriptor_set
+from nebula.describe import descriptor_set, document
 from nebula.errors import Code, Error
+from nebula.filtered import FilteredCall
+from nebula.filters import Filter, checked
 from nebula.flow import Flow, Gate, LoopFlow, ThreadFlow
 from nebula.method import Arguments, BadReply, Method
 from nebula.options import count, flag, milliseconds
@@ -45,6 +47,7 @@ class Server:
         drain_timeout: float,
         tls: Optional[TLS],
         mode: int,
+        filters: tuple[Filter, ...] = (),
     ) -> None:
         self._services = services
         self._addresses = addresses
@@ -54,7 +57,9 @@ class Server:
         self._drain_timeout = drain_timeout
         self._tls = tls
         self._mode = mode  # of the queue
+        self._filters = filters
         self._methods: dict[int, Method] = {}  # by tag
+        self._filters_of: dict[str, tuple[Filter, ...]] = {}  # by the path of a method
         self._running: dict[int, Context] = {}  # by call
         self._native: Optional[_nebula.Server] = None
         self._port: Optional[engine.LoopPort] = None
@@ -88,7 +93,10 @@ class Server:
                     hold = _nebula.HOLD if method.source is not None else 0
                     native.method(method.path, method.shape | hold, tag)
                     self._methods[tag] = method
+                    if self._filters or service.filters:
+                        self._filters_of[method.path] = self._filters + service.filters
                     port.servers[tag] = self
+                native.schema(service.name, document(service.name, service.methods.values()))
             descriptors = descriptor_set(self._methods.values())
             if descriptors:
                 native.describe(descriptors)
@@ -160,10 +168,12 @@ class Server:
             method.check_codec(encoding)
             if method.shape != _nebula.UNARY:
                 context._flow = LoopFlow(call) if method.is_async else ThreadFlow(Gate(), call)
-            if method.source is not None:
-                arguments = method.stream_arguments(_requests(method, encoding, context._flow), context)
+            if self._filters_of and method.path in self._filters_of:
+                method, arguments = self._filtered(method, context, encoding, data)
+            elif method.source is not None:
+                arguments = method.with_request(_requests(method, encoding, context._flow), context)
             else:
-                arguments = method.arguments(encoding, data, context)
+                arguments = method.with_request(method.read_request(encoding, data), context)
         except Error as error:
             return self._finish(context, error)
         except Exception as error:
@@ -193,6 +203,13 @@ class Server:
                 context._flow.on_over()
             if context._task is not None:
                 context._task.cancel()
+
+    def _filtered(
+        self, method: Method, context: Context, encoding: Optional[str], data: Optional[bytes]
+    ) -> tuple[Method, Arguments]:
+        call = FilteredCall(self, method, self._filters_of[method.path], context, encoding)
+        messages = _requests(call, encoding, context._flow) if method.source is not None else None
+        return call, call.handling(data, messages)
 
     # ---- handlers ---------------------------------------------------------------------------------------------------
 
@@ -316,6 +333,7 @@ def serve(
     tls: Optional[TLS] = None,
     compression: Optional[str] = None,
     threaded: bool = False,
+    filters: Iterable[Filter] = (),
 ) -> Server:
     """Services on the running event loop, for `async with`; leaving the block drains.
 
@@ -333,6 +351,7 @@ def serve(
     (Context.compress); None: none. Compressed requests need nothing said.
     threaded: threads of the engine read, write and encrypt, and the event loop only runs handlers. It pays with TLS or
     large messages on a busy loop, where a processor is free; it does not help handlers that compute: they hold the GIL.
+    filters: around all calls, the first is the outermost; those of a service are inside of them. See nebula.Call.
 
     The life of a connection, in seconds. keepalive: after so long a silence a client is pinged, 0 is two hours;
     keepalive_timeout: and left if nothing comes within so long after, 0 is 20 s. min_ping: clients' own pings must be
@@ -364,7 +383,7 @@ def serve(
         "compression": codec.compression_flag(compression),
     }
     mode = _nebula.QUEUE_THREADED if flag("threaded", threaded) else _nebula.QUEUE_INLINE
-    return Server(served, addresses or [None], names, workers, options, drain_timeout, tls, mode)
+    return Server(served, addresses or [None], names, workers, options, drain_timeout, tls, mode, checked(filters))
 
 
 def _requests(method: Method, encoding: Optional[str], flow: Optional[Flow]) -> Any:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar, Union, overl
 
 from nebula import client
 from nebula.channel import Channel, service
+from nebula.filters import Filter, checked
 from nebula.method import Method, make_method
 from nebula.options import ServeOptions
 
@@ -30,13 +31,15 @@ class Service:
     ...     return f"Hello {name}!"
     >>> app.run()
 
-    name: what callers ask for: 1 to 200 of [A-Za-z0-9_.-], not beginning with a dot.
+    name: what callers ask for: 1 to 200 of [A-Za-z0-9_.-], not beginning with a dot. filters: around its calls, the
+    first is the outermost; they are `async def`, whatever the handlers are. See nebula.Call.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, filters: Iterable[Filter] = ()) -> None:
         if not client.NAME.fullmatch(name):
             raise ValueError(f"{name!r} is not a service's name: 1 to 200 of [A-Za-z0-9_.-], not beginning with a dot")
         self.name = name
+        self.filters = checked(filters)
         self.methods: dict[str, Method] = {}
 
     @overload

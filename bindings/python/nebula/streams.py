@@ -8,16 +8,14 @@ import functools
 import sys
 import threading
 from types import TracebackType
-from typing import Any, Callable, Optional
+from typing import Any, Optional
 
 from nebula import _nebula, engine
+from nebula.around import Around, AsyncAround, Start, ThreadAround
 from nebula.codec import Codec, Malformed
 from nebula.errors import Code, Error, engine_error
 from nebula.flow import Flow, LoopFlow, ThreadFlow
 from nebula.metadata import Metadata, unpack
-
-# Begins the call that is pending, on a port.
-Start = Callable[[engine.Port, engine.Pending], None]
 
 
 def is_iterator(messages: Any) -> bool:
@@ -45,10 +43,11 @@ class _Caller:
     """
 
     _flow: Flow
+    _pending: engine.Pending
 
-    def __init__(self, path: str, codec: Codec) -> None:
+    def __init__(self, path: str, codec: Codec, around: Optional[Around]) -> None:
         self._path = path
-        self._codec = codec
+        self._codec = codec if around is None else around.codec(codec)
         self._failure: list[BaseException] = []  # of the iterator of requests
 
     @property
@@ -63,7 +62,6 @@ class _Caller:
 
     def _begin(self, port: engine.Port, start: Start) -> None:
         self._start = start  # it keeps the channel open
-        self._pending = engine.Pending(self._flow.on_over, self._flow)
         start(port, self._pending)
         self._flow.call = self._pending.call
 
@@ -100,13 +98,20 @@ class AsyncStream(_Caller):
     Leaving the loop, the last reference gone, cancels the call; so does the end of an `async with` block.
     """
 
-    def __init__(self, path: str, codec: Codec, start: Start, messages: Any) -> None:
-        """Begins the call. Made by Channel.stream and Channel.open."""
-        super().__init__(path, codec)
+    def __init__(
+        self, path: str, codec: Codec, start: Optional[Start], messages: Any, around: Optional[AsyncAround] = None
+    ) -> None:
+        """Begins the call. Made by Channel.stream and Channel.open; of start and around there is one."""
+        super().__init__(path, codec, around)
+        self._around = around
         self._flow: LoopFlow = LoopFlow()
-        self._begin(engine.loop_port(asyncio.get_running_loop()), start)
+        self._pending = engine.Pending(self._flow.on_over, self._flow)
+        if around is not None:
+            around.begin(self._pending, self._flow, self._failure)
+        if start is not None:
+            self._begin(engine.loop_port(asyncio.get_running_loop()), start)
         if messages is not None:
-            feeding = asyncio.ensure_future(_feed_async(self._flow, codec, messages, self._failure))
+            feeding = asyncio.ensure_future(_feed_async(self._flow, self._codec, messages, self._failure, around))
             self._pending.done = functools.partial(_end_feeding, self._flow, feeding)
 
     async def send(self, message: Any, *, compress: bool = True) -> None:
@@ -114,22 +119,43 @@ class AsyncStream(_Caller):
         the server has ended it, RuntimeError after done_sending. compress: False leaves this message as it is where
         the call compresses.
         """
+        if self._around is not None:
+            await self._around.opened()
         if not await self._flow.send(self._codec.encode(message), compress):
             await self._flow.wait(lambda: self._pending.ended)
-            self._decoded(None)
+            await self._end_of_all()
 
     async def done_sending(self) -> None:
         """Tells the server that no more messages come. Answers still may."""
+        if self._around is not None:
+            await self._around.opened()
         self._flow.submit(None, _nebula.END)
 
     async def receive(self) -> Any:
         """The next answer. Raises EOFError when there are no more, nebula.Error if the call failed."""
-        return self._decoded(await self._flow.receive())
+        data = await self._flow.receive()
+        if data is None:
+            await self._end_of_all()
+        return self._decoded(data)
+
+    async def _end_of_all(self) -> None:
+        """Raises what the call has failed with, or what its filters have made of that."""
+        if self._around is not None:
+            await self._around.end()
+            raise EOFError(f"{self._label}: the stream has ended")
+        self._decoded(None)
+
+    def cancel(self) -> None:
+        super().cancel()
+        if self._around is not None:
+            self._around.cancel()
 
     async def headers(self) -> Metadata:
         """The metadata that comes before the first answer, when it is here. Raises nebula.Error if it never is."""
         await self._flow.wait(lambda: self._pending.has_headers or self._pending.ended)
         if not self._pending.has_headers:
+            if self._around is not None:
+                await self._around.end()
             self._raise_failure()
         return unpack(self._pending.headers)
 
@@ -171,16 +197,26 @@ class Stream(_Caller):
     end of a `with` block.
     """
 
-    def __init__(self, path: str, codec: Codec, start: Start, messages: Any) -> None:
-        """Begins the call. Made by Channel.stream and Channel.open."""
-        super().__init__(path, codec)
+    def __init__(
+        self, path: str, codec: Codec, start: Optional[Start], messages: Any, around: Optional[ThreadAround] = None
+    ) -> None:
+        """Begins the call. Made by Channel.stream and Channel.open; of start and around there is one."""
+        super().__init__(path, codec, around)
+        self._around = around
         port = engine.thread_port()
         self._flow: ThreadFlow = ThreadFlow(port)
+        self._pending = engine.Pending(self._flow.on_over, self._flow)
+        if around is not None:
+            start = around.begin(self._pending, self._failure)
+        if start is None:  # a filter has ended it
+            self._pending.ended = True
+            self._flow.on_over()
+            return
         self._begin(port, start)
         self._flow.flush()
         if messages is not None:
             run = contextvars.copy_context().run
-            arguments = (_feed, self._flow, codec, messages, self._failure)
+            arguments = (_feed, self._flow, self._codec, messages, self._failure)
             threading.Thread(target=run, args=arguments, name=f"nebula {self._label}", daemon=True).start()
 
     def send(self, message: Any, *, compress: bool = True) -> None:
@@ -190,7 +226,7 @@ class Stream(_Caller):
         """
         if not self._flow.send(self._codec.encode(message), compress):
             self._flow.wait(lambda: self._pending.ended)
-            self._decoded(None)
+            self._end_of_all()
 
     def done_sending(self) -> None:
         """Tells the server that no more messages come. Answers still may."""
@@ -199,17 +235,31 @@ class Stream(_Caller):
 
     def receive(self) -> Any:
         """The next answer. Raises EOFError when there are no more, nebula.Error if the call failed."""
-        return self._decoded(self._flow.receive())
+        data = self._flow.receive()
+        if data is None:
+            self._end_of_all()
+        return self._decoded(data)
+
+    def _end_of_all(self) -> None:
+        """Raises what the call has failed with, or what its filters have made of that."""
+        if self._around is not None:
+            self._around.end()
+            raise EOFError(f"{self._label}: the stream has ended")
+        self._decoded(None)
 
     def headers(self) -> Metadata:
         """The metadata that comes before the first answer, when it is here. Raises nebula.Error if it never is."""
         self._flow.wait(lambda: self._pending.has_headers or self._pending.ended)
         if not self._pending.has_headers:
+            if self._around is not None:
+                self._around.end()
             self._raise_failure()
         return unpack(self._pending.headers)
 
     def cancel(self) -> None:
         super().cancel()
+        if self._around is not None:
+            self._around.cancel()
         self._flow.flush()
 
     def _end(self) -> engine.Pending:
@@ -237,6 +287,9 @@ class Stream(_Caller):
         self.cancel()
 
     def __del__(self) -> None:
+        around: Optional[ThreadAround] = getattr(self, "_around", None)
+        if around is not None:
+            around.cancel()  # it waits for what its user has not taken
         # At the end of the process a thread that holds a lock may be gone, and the engine is closed.
         if hasattr(self, "_pending") and not self._pending.ended and not sys.is_finalizing():
             try:
@@ -249,8 +302,12 @@ class Stream(_Caller):
 # ---- iterators of requests: they know the call, not the stream, which may go before them ----------------------------
 
 
-async def _feed_async(flow: LoopFlow, codec: Codec, messages: Any, failure: list[BaseException]) -> None:
+async def _feed_async(
+    flow: LoopFlow, codec: Codec, messages: Any, failure: list[BaseException], around: Optional[AsyncAround]
+) -> None:
     try:
+        if around is not None:
+            await around.opened()
         async for message in messages if hasattr(messages, "__aiter__") else _in_turns(messages):
             if not await flow.send(codec.encode(message)):
                 return

@@ -202,6 +202,11 @@ struct Server {
     check(nebula_server_describe(get(), set.data(), static_cast<uint32_t>(set.size())));
   }
 
+  void schema(const std::string& service, const py::bytes& document) {
+    std::string_view text = document;
+    check(nebula_server_schema(get(), service.c_str(), text.data(), static_cast<uint32_t>(text.size())));
+  }
+
   void health(const std::string& service, int32_t status) {
     check(nebula_server_health(get(), service.c_str(), status));
   }
@@ -460,7 +465,7 @@ void add_constants(py::module_& module) {
   CONSTANT(EV_CALL), CONSTANT(EV_HEADERS), CONSTANT(EV_MESSAGE), CONSTANT(EV_END), CONSTANT(EV_FINISHED),
       CONSTANT(EV_CANCELLED), CONSTANT(EV_WRITABLE), CONSTANT(EV_DRAINED), CONSTANT(EV_WAKE);
   CONSTANT(END), CONSTANT(COMPRESS), CONSTANT(WANT_HEADERS), CONSTANT(WAIT_FOR_READY), CONSTANT(IDEMPOTENT),
-      CONSTANT(JSON), CONSTANT(PROTO), CONSTANT(GZIP), CONSTANT(ZSTD);
+      CONSTANT(JSON), CONSTANT(PROTO), CONSTANT(GZIP), CONSTANT(ZSTD), CONSTANT(CHECK);
   CONSTANT(QUEUE_INLINE), CONSTANT(QUEUE_THREADED), CONSTANT(SPREAD_CALL), CONSTANT(SPREAD_CONNECTION);
 #undef CONSTANT
 }
@@ -495,6 +500,7 @@ PYBIND11_MODULE(_nebula, module) {
       .def("start", &Server::start)
       .def("urls", &Server::urls)
       .def("describe", &Server::describe)
+      .def("schema", &Server::schema)
       .def("health", &Server::health)
       .def("drain", &Server::drain)
       .def("close", &Server::close);

@@ -1,7 +1,6 @@
 """Fixtures of the Python binding's tests; what they are made of is in kit.py."""
 
 import pathlib
-import signal
 
 import pytest
 from kit import Background, Program, message_classes
@@ -17,9 +16,7 @@ def program():
 
     yield start
     for each in started:
-        if each.process.poll() is None:
-            each.process.send_signal(signal.SIGKILL)
-        each.process.communicate()
+        each.kill()
 
 
 @pytest.fixture

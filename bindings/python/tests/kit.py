@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import contextlib
 import importlib
 import os
 import pathlib
 import select
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -31,8 +33,8 @@ atexit.register(shutil.rmtree, REGISTRY, ignore_errors=True)
 
 import nebula  # noqa: E402
 
-# Nothing here takes that long; a test that waits for it has failed.
-PATIENCE = 20.0
+# Nothing here takes that long; a test that waits for it has failed. Over ASan all takes three times as long.
+PATIENCE = 60.0 if "libasan" in os.environ.get("LD_PRELOAD", "") else 20.0
 
 
 class Background:
@@ -69,7 +71,7 @@ class Background:
 
 
 class Program:
-    """A Python program of its own, killed at the end of the test."""
+    """A Python program of its own, killed at the end of the test with all that it has started."""
 
     def __init__(self, source, *args, env=None):
         self.process = subprocess.Popen(
@@ -79,6 +81,7 @@ class Program:
             stderr=subprocess.PIPE,
             env={**os.environ, **(env or {})},
             cwd=tempfile.gettempdir(),  # not where the sources are
+            start_new_session=True,
         )
         self.pid = self.process.pid
 
@@ -102,6 +105,11 @@ class Program:
         """(exit code, the rest of stdout, stderr)"""
         out, err = self.process.communicate(timeout=PATIENCE)
         return self.process.returncode, out.decode(), err.decode()
+
+    def kill(self):
+        with contextlib.suppress(ProcessLookupError):  # all have ended
+            os.killpg(self.pid, signal.SIGKILL)
+        self.process.communicate()
 
 
 def message_classes(proto, grpc=False):

@@ -103,7 +103,7 @@ def test_no_body_and_an_empty_one_are_no_fields(channel):
 @pytest.mark.parametrize(
     "method, fields, message",
     [
-        ("greet", {"name": 3}, 'hello.greet: field "name" must be a string, not 3'),
+        ("greet", {"name": 3}, 'hello.greet: field "name" must be a string, not a number'),
         ("greet", {"nmae": "Ada"}, 'hello.greet has no field "nmae" (fields: name); did you mean "name"?'),
         ("greet", {"zzzzzz": 1}, 'hello.greet has no field "zzzzzz" (fields: name)'),
         ("greet_soon", {}, 'hello.greet_soon: field "name" is missing'),
@@ -112,7 +112,7 @@ def test_no_body_and_an_empty_one_are_no_fields(channel):
         (
             "total.price",
             {"items": [{"name": "a", "price": "x"}]},
-            'hello.total.price: field "items[0].price" must be a number, not "x"',
+            'hello.total.price: field "items[0].price" must be a number, not a string',
         ),
         ("total.price", {"items": [{"name": "a"}]}, 'hello.total.price: field "items[0].price" is missing'),
         ("whereabouts", {"ctx": 1}, 'hello.whereabouts has no field "ctx" (fields: tag)'),
@@ -129,8 +129,8 @@ def test_fields_of_another_kind_are_refused_by_name(client, method, fields, mess
     [
         (b"{", "hello.greet: malformed JSON: Expecting property name"),
         (b"\xff\xfe", "hello.greet: malformed JSON: not UTF-8 at byte 0"),
-        (b"[1]", "hello.greet: the request must be an object, not [1]"),
-        (b'"Ada"', 'hello.greet: the request must be an object, not "Ada"'),
+        (b"[1]", "hello.greet: the message must be an object, not a list"),
+        (b'"Ada"', "hello.greet: the message must be an object, not a string"),
         (b'{"name":NaN}', "hello.greet: malformed JSON: NaN is not JSON"),
         (b'{"name":' + b"[" * 50_000, "hello.greet: malformed JSON: "),
         (b"\0" * 1000, "hello.greet: malformed JSON: "),
@@ -159,7 +159,7 @@ def test_an_unknown_method_is_unimplemented(client):
 @pytest.mark.parametrize(
     "method, text",
     [
-        ("liar", "the result must be a string, not 3"),
+        ("liar", "the result must be a string, not a number"),
         ("unspeakable", "the result cannot be encoded: a set has no form in JSON"),
     ],
 )

@@ -144,7 +144,7 @@ def test_the_arithmetic():
     "target, path, options, code, fate, fault",
     [
         ("tcp://127.0.0.1:1", "/d/left", {}, nebula.UNAVAILABLE, "unsent", "network"),
-        (None, "/d/nope", {}, nebula.UNIMPLEMENTED, "processed", "caller"),
+        (None, "/d/nope", {}, nebula.UNIMPLEMENTED, "unsent", "caller"),
         (None, "/d/hang_below", {"timeout": 1e-6}, nebula.DEADLINE_EXCEEDED, "unsent", "network"),
     ],
 )

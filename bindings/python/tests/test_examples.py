@@ -8,6 +8,12 @@ EXAMPLES = pathlib.Path(__file__).parents[3] / "examples"
 
 
 @pytest.mark.skipif(not EXAMPLES.exists(), reason="needs the repository")
+def test_a_filter_on_each_side(program):
+    code, out, _ = program((EXAMPLES / "1_hello/filter.py").read_text()).end()
+    assert (code, out) == (0, "UNAUTHENTICATED: who are you?\nHello Ada!\n")
+
+
+@pytest.mark.skipif(not EXAMPLES.exists(), reason="needs the repository")
 def test_streams(program):
     room = program((EXAMPLES / "2_stream/room.py").read_text())
     assert room.line().startswith("room  (python)  ready")

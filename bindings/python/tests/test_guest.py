@@ -16,7 +16,7 @@ from kit import PATIENCE
 
 import nebula
 
-SOON = 8.0  # seconds, of a busy machine
+SOON = PATIENCE / 2.5  # of a busy machine
 
 
 @pytest.fixture
@@ -474,6 +474,7 @@ CHILD = """
 """
 
 
+@pytest.mark.forks
 def test_a_child_of_a_fork_in_the_middle_of_calls_begins_anew(runs):
     runs(
         CHILD
@@ -517,6 +518,7 @@ def test_a_child_of_a_fork_in_the_middle_of_calls_begins_anew(runs):
     )
 
 
+@pytest.mark.forks
 def test_a_child_of_a_fork_on_a_loop_leaves_the_parents_loop_alone(runs):
     runs(
         CHILD
@@ -555,6 +557,7 @@ def test_a_child_of_a_fork_on_a_loop_leaves_the_parents_loop_alone(runs):
     )
 
 
+@pytest.mark.forks
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_multiprocessing_works_beside_open_calls(program, url, tmp_path, method):
     (tmp_path / "work.py").write_text(
@@ -579,6 +582,7 @@ if __name__ == "__main__":
     assert program(source, tmp_path / "work.py", url, method).end() == (0, "fine\n", "")
 
 
+@pytest.mark.forks
 def test_workers_that_are_forked_beforehand_serve(program):
     """As gunicorn does: the parent has used the engine, each worker serves on its own, the parent ends them."""
     parent = program(

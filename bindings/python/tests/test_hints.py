@@ -82,35 +82,36 @@ def test_a_value_of_its_hint_is_decoded(hint, json, value):
 @pytest.mark.parametrize(
     "hint, json, sentence",
     [
-        (str, 3, "s must be a string, not 3"),
-        (int, "3", 's must be an integer, not "3"'),
-        (int, True, "s must be an integer, not true"),
+        (str, 3, "s must be a string, not a number"),
+        (int, "3", "s must be an integer, not a string"),
+        (int, True, "s must be an integer, not a boolean"),
         (int, 3.5, "s must be an integer, not 3.5"),
         (int, float("inf"), "s must be an integer, not Infinity"),
-        (float, "x", 's must be a number, not "x"'),
-        (float, False, "s must be a number, not false"),
-        (bool, 1, "s must be true or false, not 1"),
+        (float, "x", "s must be a number, not a string"),
+        (float, False, "s must be a number, not a boolean"),
+        (bool, 1, "s must be a boolean, not a number"),
         (bytes, "a", 's must be base64, not "a"'),
         (bytes, "ü", 's must be base64, not "ü"'),
-        (Optional[str], 3, "s must be a string or null, not 3"),
-        (Union[int, str], [], "s must be an integer or a string, not []"),
-        (Literal["red", 1], True, 's must be "red" or 1, not true'),
-        (List[int], {}, "s must be a list, not {}"),
-        (List[int], [1, "a"], 's: field "[1]" must be an integer, not "a"'),
+        (Optional[str], 3, "s must be a string or null, not a number"),
+        (Union[int, str], [], "s must be an integer or a string, not a list"),
+        (Literal["red", 1], True, 's must be "red" or 1, not a boolean'),
+        (Literal["red", 1], "x" * 100, 's must be "red" or 1, not "' + "x" * 56 + "..."),
+        (List[int], {}, "s must be a list, not an object"),
+        (List[int], [1, "a"], 's: field "[1]" must be an integer, not a string'),
         (Dict[str, int], {"a": None}, 's: field "a" must be an integer, not null'),
-        (Address, [], "s must be an object, not []"),
+        (Address, [], "s must be an object, not a list"),
         (Address, {}, 's: field "city" is missing'),
         (Address, {"city": "Ulm", "zipp": "1"}, 's has no field "zipp" (fields: city, zip); did you mean "zip"?'),
-        (Person, {"name": "A", "homes": [{"city": 1}]}, 's: field "homes[0].city" must be a string, not 1'),
+        (Person, {"name": "A", "homes": [{"city": 1}]}, 's: field "homes[0].city" must be a string, not a number'),
         (
             Person,
             {"name": "A", "boss": {"nam": "B"}},
             's: field "boss" has no field "nam" (fields: name, homes, boss); did you mean "name"?',
         ),
-        (Person, {"name": "A", "boss": {"name": 7}}, 's: field "boss.name" must be a string, not 7'),
+        (Person, {"name": "A", "boss": {"name": 7}}, 's: field "boss.name" must be a string, not a number'),
         (Point, {"x": 1}, 's: field "y" is missing'),
         (Percent, {"value": 101}, "s is not valid: 0 to 100"),
-        (str, ["x" * 100], 's must be a string, not ["' + "x" * 55 + "..."),
+        (str, ["x" * 100], "s must be a string, not a list"),
     ],
 )
 def test_another_value_is_refused_with_its_place(hint, json, sentence):
@@ -172,3 +173,30 @@ def test_a_list_that_contains_itself_is_refused():
     endless.append(endless)
     with pytest.raises(ValueError):
         codec.dumps(endless)
+
+
+@pytest.mark.parametrize(
+    "hint, schema",
+    [
+        (Any, {}),
+        (str, {"type": "string"}),
+        (bytes, {"type": "string", "contentEncoding": "base64"}),
+        (Optional[int], {"anyOf": [{"type": "integer"}, {"type": "null"}]}),
+        (Literal["red", 1], {"enum": ["red", 1]}),
+        (List[float], {"type": "array", "items": {"type": "number"}}),
+        (Dict[str, bool], {"type": "object", "additionalProperties": {"type": "boolean"}}),
+        (Person, {"$ref": "#/$defs/Person"}),
+    ],
+)
+def test_a_hint_is_a_json_schema(hint, schema):
+    assert shape(hint).schema(hints.Definitions()) == schema
+
+
+def test_classes_are_defined_once_though_they_contain_themselves():
+    definitions = hints.Definitions()
+    for _ in range(2):
+        shape(Person).schema(definitions)
+    assert set(definitions.schemas) == {"Person", "Address"}
+    person = definitions.schemas["Person"]
+    assert person["required"] == ["name"] and person["additionalProperties"] is False
+    assert person["properties"]["boss"] == {"anyOf": [{"$ref": "#/$defs/Person"}, {"type": "null"}]}

@@ -76,15 +76,16 @@ class Refusing:
 
 @pytest.mark.parametrize("count", [0, 1, 50])
 def test_what_was_sent_is_sent_again(count):
-    texts = ["x" * 1000] * count
+    # Bytes: for JSON the first stream would be the question what the service takes.
+    texts = [b"x" * 1000] * count
     server = Refusing(after=1000 * count)
     with nebula.connect(server.url) as channel:
-        got = channel.call("/any.Service/Take", iter(texts), timeout=PATIENCE)
-    assert got == count * (5 + 1002)
+        got = channel.call("/any.Service/Take", iter(texts), response=bytes, timeout=PATIENCE)
+    assert int(got) == count * (5 + 1000)
 
 
 def test_what_is_too_much_to_be_kept_is_not_sent_again():
     server = Refusing(after=100_000)
     with nebula.connect(server.url) as channel, pytest.raises(nebula.Error) as caught:
-        channel.call("/any.Service/Take", iter(["x" * 1000] * 200), timeout=PATIENCE)
+        channel.call("/any.Service/Take", iter([b"x" * 1000] * 200), response=bytes, timeout=PATIENCE)
     assert (caught.value.code, caught.value.fate) == (nebula.UNAVAILABLE, nebula.Fate.UNPROCESSED)

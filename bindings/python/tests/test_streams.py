@@ -133,7 +133,7 @@ class TestClient:
         with pytest.raises(nebula.Error) as caught:
             client.call("total")
         assert caught.value.code == nebula.INVALID_ARGUMENT
-        assert caught.value.message == f"{name}.total: a message of the stream must be an integer, not {{}}"
+        assert caught.value.message == f"{name}.total: the message must be an integer, not an object"
 
     def test_protobuf_needs_its_class(self, client, shop):
         with client.open("double") as stream, pytest.raises(TypeError, match="say response="):

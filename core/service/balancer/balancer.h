@@ -1,12 +1,14 @@
-// service/balancer/balancer.h - which node? Schemes: round_robin.
+// service/balancer/balancer.h - which node? Schemes: closest least p2c pick_first random ring_hash ...
 //
-// The channel knows the nodes and whether they can be used; a balancer only chooses. One per channel, on its loop.
+// The channel knows the nodes, measures them, and says whether they can be used; a balancer only chooses. One per
+// channel, on its loop.
 #pragma once
 
 #include <vector>
 
 #include "base/driver.h"
 #include "rpc/call.h"
+#include "service/balancer/peak_latency.h"
 #include "service/registry/registry.h"
 
 namespace nebula {
@@ -14,16 +16,29 @@ namespace nebula {
 // What a balancer may know of a node.
 struct NodeState {
   Endpoint endpoint;
-  bool usable = false;  // connected, with room for a call
+  size_t index = 0;     // among the nodes of its channel
+  bool usable = false;  // connected, with room for a call, and neither draining nor isolated
+  uint32_t inflight = 0;
+  PeakLatency latency;  // until the answer begins
+  Time newcomer_since;  // it has joined others that work, or has come back to them; zero: it was there from the start
 };
+
+using NodeStates = std::vector<const NodeState*>;
 
 class Balancer {
  public:
   virtual ~Balancer() = default;
-  virtual void update(std::vector<const NodeState*> nodes) = 0;  // they stay valid until the next update
-  virtual const NodeState* pick(const Request& request) = 0;     // null: none is usable
+  virtual void update(NodeStates nodes) = 0;                  // they stay valid until the next update
+  virtual const NodeState* pick(const Request& request) = 0;  // null: none is usable
 };
 
+Driver<Balancer> closest_driver();
+Driver<Balancer> least_driver();
+Driver<Balancer> p2c_driver();
+Driver<Balancer> pick_first_driver();
+Driver<Balancer> random_driver();
+Driver<Balancer> ring_hash_driver();
 Driver<Balancer> round_robin_driver();
+Driver<Balancer> weighted_driver();
 
 }  // namespace nebula

@@ -2,7 +2,7 @@
 //
 // Starts at a random one: many clients that start together must not all begin with the same node.
 #include "base/random.h"
-#include "service/balancer/balancer.h"
+#include "service/balancer/choices.h"
 
 namespace nebula {
 
@@ -12,7 +12,7 @@ class RoundRobin final : public Balancer {
  public:
   explicit RoundRobin(Random& random) : next_(random.next()) {}
 
-  void update(std::vector<const NodeState*> nodes) override { nodes_ = std::move(nodes); }
+  void update(NodeStates nodes) override { nodes_ = std::move(nodes); }
 
   const NodeState* pick(const Request&) override {
     for (size_t look = 0; look < nodes_.size(); look++) {
@@ -23,16 +23,17 @@ class RoundRobin final : public Balancer {
   }
 
  private:
-  std::vector<const NodeState*> nodes_;
+  NodeStates nodes_;
   uint64_t next_;
 };
 
+Result<std::unique_ptr<Balancer>> open(const Url& url, const Env& env) {
+  if (Status status = Options(url).status(); !status.ok()) return status;
+  return std::unique_ptr<Balancer>(std::make_unique<RoundRobin>(env.random));
+}
+
 }  // namespace
 
-Driver<Balancer> round_robin_driver() {
-  return {"round_robin", "round_robin:", [](const Url&, const Env& env) {
-            return Result<std::unique_ptr<Balancer>>(std::make_unique<RoundRobin>(env.random));
-          }};
-}
+Driver<Balancer> round_robin_driver() { return {"round_robin", "round_robin:", open}; }
 
 }  // namespace nebula

@@ -59,6 +59,10 @@ Result<Record> Record::parse(std::string_view text) {
       if (Result<Url> url = Url::parse(value); url.ok()) record.endpoint.urls.push_back(*url);
     } else if (name == "weight") {
       record.endpoint.weight = number(value).value_or(record.endpoint.weight);
+    } else if (name == "draining") {
+      record.endpoint.draining = value == "1";
+    } else if (name == "zone") {
+      record.endpoint.zone = value;
     } else if (name == "alive" && is_alive_name(value)) {
       record.alive = value;
     }
@@ -80,6 +84,8 @@ std::string Record::text() const {
   add("instance", endpoint.id);
   for (const Url& url : endpoint.urls) add("url", url.text());
   add("weight", std::to_string(endpoint.weight));
+  if (endpoint.draining) add("draining", "1");
+  if (!endpoint.zone.empty()) add("zone", endpoint.zone);
   if (!alive.empty()) add("alive", alive);
   add("pid", std::to_string(getpid()));
   return out;

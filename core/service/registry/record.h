@@ -6,6 +6,8 @@
 //   url: unix:/run/user/1000/nebula/default/7f3a9c01.sock
 //   url: tcp://127.0.0.1:40213
 //   weight: 1
+//   draining: 1                      it finishes what it has, and takes no new calls; absent: it takes them
+//   zone: eu-1                       where it is; absent: nobody has said
 //   alive: 90d2c1f4a5b6e7f8.alive    the file whose lock tells of the whole process; absent: this file's own lock does
 //   pid: 4711                        for people; numbers mean nothing in another container
 //

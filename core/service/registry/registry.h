@@ -1,4 +1,4 @@
-// service/registry/registry.h - who serves a name. Schemes: host static mem.
+// service/registry/registry.h - who serves a name. Schemes: dns etcd host static mem.
 //
 // Whole snapshots, never deltas: a snapshot can be lost, repeated or late and the next one still is the truth.
 #pragma once
@@ -21,6 +21,8 @@ struct Endpoint {
   std::string id;         // unique among the instances of a service; a restart makes a new one
   std::vector<Url> urls;  // in the order in which they should be tried
   uint32_t weight = 1;
+  bool draining = false;  // finishes what it has, and takes no new calls
+  std::string zone = {};  // where it is, as far as anybody has said; service/balancer/closest.cc
   bool operator==(const Endpoint&) const = default;
 };
 
@@ -62,8 +64,5 @@ class Registry {
 
 // ok, or what is wrong with the name: [A-Za-z0-9_.-], not beginning with a dot, at most limits::service_name_max.
 Status check_service_name(std::string_view service);
-
-// Those of `names` that look like `wanted` (a typo or a part away), nearest first, at most three.
-std::vector<std::string> similar_names(std::string_view wanted, const std::vector<std::string>& names);
 
 }  // namespace nebula

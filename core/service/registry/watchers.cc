@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "base/similar.h"
+
 namespace nebula {
 
 namespace {

@@ -269,22 +269,21 @@ Test(defence, resets_a_stream_whose_message_does_not_go_on) {
 
 namespace {
 
-// Two requests of a client whose streams begin with such a window: what room is left for one beside the answer of the
-// other.
+// A client whose streams begin with such a window: what room is left for one answer beside another.
 void expect_room(uint32_t window, size_t most) {
   Attack attack;
   attack.wire.raw->write(raw::frame(raw::settings, 0, 0, raw::setting(4, window)) + raw::request(1, {}, true) +
                          raw::request(3, {}, true));
   attack.wire.settle();
-  Stream& first = *attack.wire.server.streams[0]->stream;
+  std::shared_ptr<const Room> room = attack.wire.server.session->body_room();
   std::unique_ptr<Stream>& second = attack.wire.server.streams[1]->stream;
-  cr_assert(first.has_room_for(10 * most), "one alone always has");
+  cr_assert(room->has(10 * most), "one alone always has");
   second->headers(response_head(), false);
   second->data(Bytes::copy(std::string(1 << 20, 'x')), true);
-  cr_assert(first.has_room_for(most - (1 << 20)));
-  cr_assert(!first.has_room_for(most - (1 << 20) + 1));
+  cr_assert(room->has(most - (1 << 20)));
+  cr_assert(!room->has(most - (1 << 20) + 1));
   second.reset();
-  cr_assert(first.has_room_for(most), "what a stream kept goes with it");
+  cr_assert(room->has(most), "what a stream kept goes with it");
 }
 
 }  // namespace

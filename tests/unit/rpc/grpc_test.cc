@@ -119,6 +119,12 @@ Test(grpc, encodes_percent_control_characters_and_bytes_of_utf8) {
   cr_assert(percent_encode(std::string_view("\0", 1)) == "%00");
 }
 
+Test(grpc, encodes_a_space_at_either_end_for_no_field_may_have_one_there) {
+  cr_assert(percent_encode(" a b ") == "%20a b%20");
+  cr_assert(percent_encode(" ") == "%20");
+  cr_assert(percent_decode(percent_encode("  a  ")) == "  a  ");
+}
+
 Test(grpc, decodes_what_it_encodes) {
   std::string all;
   for (int byte = 0; byte < 256; byte++) all.push_back(static_cast<char>(byte));
@@ -141,6 +147,12 @@ Test(grpc, sends_text_as_it_is_and_binary_values_as_base64_without_padding) {
   cr_assert(sent("t-bin", "foo") == "t-bin=Zm9v;");
   cr_assert(sent("t-bin", "\xff\xfe\xfd") == "t-bin=//79;");
   cr_assert(sent("t-bin", "") == "t-bin=;");
+}
+
+Test(grpc, sends_text_without_spaces_around_it) {
+  cr_assert(sent("trace", "  a b ") == "trace=a b;");
+  cr_assert(sent("trace", "  ") == "trace=;");
+  cr_assert(sent("t-bin", " ") == "t-bin=IA;");
 }
 
 Test(grpc, reads_base64_with_and_without_padding) {

@@ -29,7 +29,6 @@ struct Sink final : public Stream {
   void consumed(size_t) override {}
   void reset(uint32_t) override {}
   void awaits_rest(bool) override {}
-  bool has_room_for(size_t) const override { return true; }
   bool is_unsent() const override { return false; }
 
   int room = 1000;

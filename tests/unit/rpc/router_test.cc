@@ -57,7 +57,7 @@ Test(router, says_which_methods_a_service_has) {
   Router router = with({"/hello/greet", "/hello/bye", "/hellos/other", "/hell/no"});
   Status status = router.unknown("/hello/gret");
   cr_assert_eq(status.code(), Code::unimplemented);
-  cr_assert(status.message() == "service \"hello\" has no method \"gret\" (methods: bye, greet)",
+  cr_assert(status.message() == "hello has no method \"gret\" (methods: bye, greet); did you mean \"greet\"?",
             "%s", status.text().c_str());
 }
 

@@ -244,7 +244,7 @@ Test(server, refuses_an_answer_with_too_much_metadata) {
 Test(server, says_what_there_is_when_a_method_is_unknown) {
   ServerWorld world;
   Call method("/hello/gret"), service("/clock/now");
-  cr_assert(world.run(method) == "UNIMPLEMENTED: service \"hello\" has no method \"gret\" (methods: greet, hold)");
+  cr_assert(world.run(method) == "UNIMPLEMENTED: hello has no method \"gret\" (methods: greet, hold); did you mean \"greet\"?");
   cr_assert(world.run(service) == "UNIMPLEMENTED: no service \"clock\" here");
   cr_assert(world.lives());
 }

@@ -17,6 +17,8 @@ namespace {
 
 struct Changes final : public NodeEvents {
   void on_node_changed() override { count++; }
+  void on_call_succeeded() override {}
+  bool may_isolate(const Node&) override { return true; }
   int count = 0;
 };
 

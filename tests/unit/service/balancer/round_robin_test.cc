@@ -88,3 +88,15 @@ Test(round_robin, does_not_always_begin_with_the_same_node) {
   for (uint64_t seed = 1; seed <= 50; seed++) firsts.insert(Turns(3, seed).pick());
   cr_assert_eq(firsts.size(), 3);
 }
+
+Test(round_robin, is_exact_over_ten_thousand_calls) {
+  for (size_t count : {3, 7, 10}) {
+    Turns turns(count);
+    std::map<int, int> picks;
+    for (int i = 0; i < 10'000; i++) picks[turns.pick()]++;
+    for (auto [node, times] : picks) {
+      int share = 10'000 / static_cast<int>(count);
+      cr_assert(times >= share && times <= share + 1, "node %d of %zu: %d", node, count, times);
+    }
+  }
+}

@@ -171,6 +171,19 @@ ABI(jint, serverDescribe)(ENV, jlong server, jbyteArray descriptors) {
   return result;
 }
 
+ABI(jint, serverSchema)(ENV, jlong server, jbyteArray service, jbyteArray document) {
+  (void)self;
+  slice name, text;
+  if (!take(env, &name, service)) return NEBULA_E_NO_MEMORY;
+  int32_t result = NEBULA_E_NO_MEMORY;
+  if (take(env, &text, document)) {
+    result = nebula_server_schema(POINTER(nebula_server, server), (const char *)name.bytes, text.bytes, (uint32_t)text.size);
+    drop(&text);
+  }
+  drop(&name);
+  return result;
+}
+
 ABI(void, serverListen)(ENV, jlong server, jbyteArray address, jbyteArray announce, jobjectArray tls) {
   (void)self;
   nebula_error error = {NEBULA_E_NO_MEMORY, 0, ""};

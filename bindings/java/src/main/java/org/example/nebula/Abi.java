@@ -21,7 +21,7 @@ final class Abi {
     static final int EV_WRITABLE = 7, EV_DRAINED = 10;
 
     static final int END = 1, COMPRESS = 2, WANT_HEADERS = 4, WAIT_FOR_READY = 8, IDEMPOTENT = 16;
-    static final int JSON = 32, PROTO = 64, GZIP = 128, ZSTD = 256;
+    static final int JSON = 32, PROTO = 64, GZIP = 128, ZSTD = 256, CHECK = 512;
 
     static final int FULL = 100, E_STALE = -2, E_STATE = -3;
 
@@ -52,6 +52,8 @@ final class Abi {
     static native int serverMethod(long server, byte[] path, int shape, long tag);
 
     static native int serverDescribe(long server, byte[] descriptorSet);
+
+    static native int serverSchema(long server, byte[] service, byte[] document);
 
     static native void serverListen(long server, byte[] address, byte[] announce, byte[][] tls);
 
@@ -103,16 +105,19 @@ final class Abi {
 
     /** The library is in the jar, and goes into a file for as long as it takes to load it. */
     private static void load() {
-        String given = System.getProperty("nebula.library"); // for where no file may be both written and executed
+        String given = System.getProperty("nebula.library"); // for where nothing may be written at all
         if (given != null) {
             System.load(given);
             return;
         }
-        try (InputStream packed = Abi.class.getResourceAsStream("libnebula_jni.so")) {
+        String name = "linux-" + System.getProperty("os.arch") + "/libnebula_jni.so";
+        // For where no file of java.io.tmpdir may be executed.
+        String directory = System.getProperty("nebula.library.directory", System.getProperty("java.io.tmpdir"));
+        try (InputStream packed = Abi.class.getResourceAsStream(name)) {
             if (packed == null) {
-                throw new UnsatisfiedLinkError("libnebula_jni.so is not in the jar: see bindings/java/README.md");
+                throw new UnsatisfiedLinkError(name + " is not in the jar: see bindings/java/README.md");
             }
-            Path file = Files.createTempFile("nebula", ".so");
+            Path file = Files.createTempFile(Path.of(directory), "nebula", ".so");
             try {
                 Files.copy(packed, file, StandardCopyOption.REPLACE_EXISTING);
                 System.load(file.toString());
@@ -120,7 +125,7 @@ final class Abi {
                 Files.delete(file);
             }
         } catch (IOException refused) {
-            throw new UncheckedIOException("libnebula_jni.so cannot be unpacked", refused);
+            throw new UncheckedIOException("libnebula_jni.so cannot be unpacked into " + directory, refused);
         }
     }
 }

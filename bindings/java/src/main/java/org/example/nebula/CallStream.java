@@ -3,6 +3,7 @@ package org.example.nebula;
 
 import java.lang.ref.Cleaner;
 import java.lang.ref.Reference;
+import java.util.function.Function;
 
 /**
  * Sends requests and receives answers. One thread may send while another receives. It ends when both sides have ended,
@@ -13,12 +14,13 @@ public final class CallStream<In, Out> extends MessageStream<Out, In> implements
      * The call, for as long as the port knows it. It does not refer to its user's stream, so that that can be
      * collected.
      */
-    private static final class Call implements Port.Receiver, Runnable {
+    private static final class Call implements Port.Receiver, Runnable, Around.Begun {
         final MessageFlow flow = new MessageFlow(0);
         final OutgoingCall<?> outgoing; // with the channel: collected, that would end the call
         volatile Metadata headers;
         volatile Event last;
         volatile Context.Child child;
+        volatile Around around; // its filters; null: there are none
 
         Call(OutgoingCall<?> outgoing) {
             this.outgoing = outgoing;
@@ -47,6 +49,20 @@ public final class CallStream<In, Out> extends MessageStream<Out, In> implements
             if (last == null) {
                 Abi.callCancel(flow.call, Code.CANCELLED.ordinal());
             }
+            if (around != null) {
+                around.leave();
+            }
+        }
+
+        @Override
+        public Event end() {
+            flow.await(flow::isOver);
+            return last;
+        }
+
+        @Override
+        public Metadata headers() {
+            return headers;
         }
     }
 
@@ -69,6 +85,32 @@ public final class CallStream<In, Out> extends MessageStream<Out, In> implements
             Context.release(call.child);
         }
         return new CallStream<>(call, outgoing.out(), requests);
+    }
+
+    /** Opens it when its filters have let it through. outgoing: of the innermost one's call. */
+    static <In, Out> CallStream<In, Out> openAround(
+            Around around, OutgoingCall<Out> given, Codec<In> requests,
+            Function<FilteredCall, OutgoingCall<Out>> outgoing) {
+        FilteredCall innermost = around.opening();
+        if (innermost != null) {
+            try {
+                OutgoingCall<Out> letThrough = outgoing.apply(innermost);
+                Object request = innermost.request();
+                CallStream<In, Out> stream =
+                        open(letThrough, requests, request == null ? null : letThrough.encode(request));
+                stream.call.around = around;
+                stream.filter(innermost, true);
+                around.begun(stream.call);
+                return stream;
+            } catch (RuntimeException refused) {
+                around.refused(refused);
+            }
+        }
+        around.end();
+        Call none = new Call(given);
+        none.last = new Event(0, 0, Abi.EV_FINISHED, 0, 0, null, null, 0);
+        none.flow.end();
+        return new CallStream<>(none, given.out(), requests);
     }
 
     @Override
@@ -119,6 +161,10 @@ public final class CallStream<In, Out> extends MessageStream<Out, In> implements
     @Override
     NebulaException failure() {
         flow.await(flow::isOver); // the end of the answers comes with that of the call
+        if (call.around != null) {
+            call.around.end();
+            return null;
+        }
         return call.last.status() == 0 ? null : NebulaException.of(call.last);
     }
 

@@ -2,6 +2,7 @@
 package org.example.nebula;
 
 import java.lang.ref.Cleaner;
+import java.util.List;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
 
@@ -48,11 +49,13 @@ public final class Channel implements AutoCloseable {
     private static Channel common;
 
     private final String target;
+    private volatile List<Filter> filters;
     private final Handle handle = new Handle();
     private final Cleaner.Cleanable cleanable;
 
     Channel(String target, ChannelOptions options) {
         this.target = target;
+        filters = options.filters;
         handle.address = Abi.channelNew(Port.engine(), Abi.text(target), options.numbers, Tls.texts(options.tls));
         cleanable = CLEANER.register(this, handle);
     }
@@ -74,6 +77,14 @@ public final class Channel implements AutoCloseable {
     @Override
     public void close() {
         cleanable.clean();
+    }
+
+    List<Filter> filters() {
+        return filters;
+    }
+
+    synchronized void use(Filter... more) {
+        filters = Options.joined(filters, more);
     }
 
     /** The engine's number of a method, which it keeps for as long as the channel is open. */

@@ -19,6 +19,9 @@ public final class Context {
     private final long deadline; // on the clock of System.nanoTime()
     private final boolean hasDeadline;
 
+    private volatile FilteredCall filtered; // the innermost filter's; null: there are none
+    private volatile Object answer; // of a handler inside of filters
+
     // Under the lock of this.
     private final List<Runnable> onCancel = new ArrayList<>();
     private boolean isOver;
@@ -50,6 +53,12 @@ public final class Context {
         return runWith(null, work);
     }
 
+    /** Work as part of the call that is being handled on this thread, for another one. */
+    static <T> Callable<T> inherited(Callable<T> work) {
+        Context context = CURRENT.get();
+        return context == null ? work : () -> context.run(work);
+    }
+
     private static <T> T runWith(Context context, Callable<T> work) throws Exception {
         Context before = CURRENT.get();
         CURRENT.set(context);
@@ -71,7 +80,25 @@ public final class Context {
 
     /** What the caller sent beside the request. */
     public Metadata metadata() {
-        return Metadata.unpack(block);
+        FilteredCall innermost = filtered;
+        return innermost == null ? Metadata.unpack(block) : innermost.metadata();
+    }
+
+    FilteredCall filtered() {
+        return filtered;
+    }
+
+    /** Of a handler inside of filters. */
+    Object answer() {
+        return answer;
+    }
+
+    void setAnswer(Object message) {
+        answer = message;
+    }
+
+    void filter(FilteredCall innermost) {
+        filtered = innermost;
     }
 
     /** Who calls: "tcp://127.0.0.1:40812" or "unix:..."; "" once the call is over. */

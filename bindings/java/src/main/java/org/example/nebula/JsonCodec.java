@@ -5,6 +5,7 @@ import com.fasterxml.jackson.core.JsonParser;
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.core.JsonToken;
 import com.fasterxml.jackson.databind.DeserializationFeature;
+import com.fasterxml.jackson.databind.JavaType;
 import com.fasterxml.jackson.databind.JsonMappingException;
 import com.fasterxml.jackson.databind.MapperFeature;
 import com.fasterxml.jackson.databind.ObjectReader;
@@ -13,10 +14,12 @@ import com.fasterxml.jackson.databind.cfg.CoercionAction;
 import com.fasterxml.jackson.databind.cfg.CoercionInputShape;
 import com.fasterxml.jackson.databind.exc.MismatchedInputException;
 import com.fasterxml.jackson.databind.exc.UnrecognizedPropertyException;
+import com.fasterxml.jackson.databind.introspect.BeanPropertyDefinition;
 import com.fasterxml.jackson.databind.json.JsonMapper;
 import com.fasterxml.jackson.databind.type.LogicalType;
 import java.io.IOException;
 import java.util.Collection;
+import java.util.List;
 import java.util.Map;
 import java.util.stream.Collectors;
 
@@ -26,10 +29,30 @@ final class JsonCodec<T> extends Codec<T> {
 
     private final ObjectReader reader;
     private final ObjectWriter writer = MAPPER.writer();
+    private final JavaType type;
 
     JsonCodec(Class<T> type) {
         super(Abi.JSON);
-        reader = MAPPER.readerFor(type);
+        this.type = MAPPER.constructType(type);
+        reader = MAPPER.readerFor(this.type);
+    }
+
+    JavaType type() {
+        return type;
+    }
+
+    /** The fields that a class is read from, in their order. */
+    static List<BeanPropertyDefinition> fieldsOf(JavaType type) {
+        return MAPPER.getDeserializationConfig().introspect(type).findProperties();
+    }
+
+    /** A value of maps, lists and texts. */
+    static byte[] write(Object value) {
+        try {
+            return MAPPER.writeValueAsBytes(value);
+        } catch (JsonProcessingException cannotBe) {
+            throw new AssertionError(cannotBe);
+        }
     }
 
     private static JsonMapper mapper() {
@@ -75,21 +98,25 @@ final class JsonCodec<T> extends Codec<T> {
             throw new Malformed("has no field \"" + unknown.getPropertyName() + "\" (fields: "
                     + fields.stream().map(Object::toString).collect(Collectors.joining(", ")) + ")");
         } catch (MismatchedInputException mismatch) {
-            throw new Malformed(describe(mismatch, parser.currentToken()));
+            throw new Malformed(describe(mismatch, parser));
         }
     }
 
-    private static String describe(MismatchedInputException mismatch, JsonToken token) {
+    private static String describe(MismatchedInputException mismatch, JsonParser parser) throws IOException {
+        JsonToken token = parser.currentToken();
         if (token == null || mismatch.getTargetType() == null) {
             return "malformed JSON: " + mismatch.getOriginalMessage();
         }
         String field = mismatch.getPath().stream().map(JsonCodec::step).collect(Collectors.joining());
-        String what = field.isEmpty() ? "the message" : "field \"" + field.substring(1) + "\"";
-        return what + " must be " + name(mismatch.getTargetType()) + ", not " + name(token);
+        String what = field.isEmpty() ? "the message" : "field \"" + (field.startsWith(".") ? field.substring(1) : field) + "\"";
+        String wanted = name(mismatch.getTargetType());
+        boolean isNumber = token == JsonToken.VALUE_NUMBER_INT || token == JsonToken.VALUE_NUMBER_FLOAT;
+        String given = isNumber && wanted.equals("an integer") ? parser.getText() : name(token);
+        return what + " must be " + wanted + ", not " + given;
     }
 
     private static String step(JsonMappingException.Reference step) {
-        return "." + (step.getFieldName() != null ? step.getFieldName() : step.getIndex());
+        return step.getFieldName() != null ? "." + step.getFieldName() : "[" + step.getIndex() + "]";
     }
 
     private static String name(Class<?> type) {
@@ -100,7 +127,7 @@ final class JsonCodec<T> extends Codec<T> {
         } else if (type == double.class || type == float.class || type == Double.class || type == Float.class) {
             return "a number";
         } else if (type.isPrimitive() || Number.class.isAssignableFrom(type)) {
-            return "a whole number";
+            return "an integer";
         } else if (type.isArray() || Collection.class.isAssignableFrom(type)) {
             return "a list";
         } else if (type.isRecord() || Map.class.isAssignableFrom(type)) {

@@ -11,12 +11,30 @@ abstract class MessageStream<R, S> implements Reader<R>, Writer<S> {
     private final Codec<R> in;
     private final Codec<S> out;
     private final boolean asJson;
+    private FilteredCall filtered; // the innermost filter's; null: there are none
+    private boolean isCaller;
 
     MessageStream(MessageFlow flow, Codec<R> in, Codec<S> out, boolean asJson) {
         this.flow = flow;
         this.in = in;
         this.out = out;
         this.asJson = asJson;
+    }
+
+    /** Messages go by way of filters. */
+    final void filter(FilteredCall innermost, boolean isCallers) {
+        filtered = innermost;
+        isCaller = isCallers;
+    }
+
+    @SuppressWarnings("unchecked") // a filter gives messages of the type that it gets
+    private R changedIn(R message) {
+        return (R) (isCaller ? filtered.changeAnswer(message) : filtered.changeRequest(message));
+    }
+
+    @SuppressWarnings("unchecked") // as above
+    private S changedOut(S message) {
+        return (S) (isCaller ? filtered.changeRequest(message) : filtered.changeAnswer(message));
     }
 
     /** How the call ended; null: well. Asked when it is over, or when the peer sends no more. */
@@ -75,18 +93,20 @@ abstract class MessageStream<R, S> implements Reader<R>, Writer<S> {
     }
 
     private R decode(byte[] data) {
+        R message;
         try {
-            return in.decode(data, asJson);
+            message = in.decode(data, asJson);
         } catch (Codec.Malformed why) {
             throw unreadable(why.getMessage());
         }
+        return filtered == null ? message : changedIn(message);
     }
 
     @Override
     public boolean send(S message) {
         byte[] data;
         try {
-            data = out.encode(message, sendsJson());
+            data = out.encode(filtered == null ? message : changedOut(message), sendsJson());
         } catch (Codec.Malformed why) {
             throw NebulaException.unsent(Code.INVALID_ARGUMENT, "the message cannot be encoded: " + why.getMessage());
         }

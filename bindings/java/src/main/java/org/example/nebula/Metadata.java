@@ -115,6 +115,11 @@ public final class Metadata {
                 .map(pair -> new String(pair.value, StandardCharsets.UTF_8)).toList();
     }
 
+    /** Every value of that name as bytes. */
+    public List<byte[]> allBytes(String name) {
+        return pairs.stream().filter(pair -> pair.name.equals(name)).map(pair -> pair.value.clone()).toList();
+    }
+
     /**
      * The engine's block of { u32 name size, u32 value size, name, value }, of what may be sent; null if that is
      * nothing.

@@ -18,6 +18,10 @@ record Method(String label, String path) {
         return new Method(service + "." + method, "/" + service + "/" + method);
     }
 
+    String name() {
+        return path.substring(path.lastIndexOf('/') + 1);
+    }
+
     String service() {
         return path.substring(1, path.indexOf('/', 1));
     }

@@ -16,6 +16,11 @@ public final class Nebula {
         return Channel.common().client();
     }
 
+    /** Puts filters around the calls of each {@link #client} from here on, inside of those that there are. */
+    public static void use(Filter... filters) {
+        Channel.common().use(filters);
+    }
+
     /** {@link Client#call} of {@link #client}. */
     public static <Out> Out call(String method, Object request, Class<Out> answer) {
         return client().call(method, request, answer);

@@ -2,11 +2,14 @@
 package org.example.nebula;
 
 import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
 
 /** An option that is not set is 0, which is the engine's default. */
 abstract class Options<Self extends Options<Self>> {
     final int[] numbers;
     Tls tls;
+    List<Filter> filters = List.of();
 
     Options(int count) {
         numbers = new int[count];
@@ -23,6 +26,19 @@ abstract class Options<Self extends Options<Self>> {
 
     final Self set(int index, Duration time) {
         return set(index, milliseconds(time));
+    }
+
+    /** Around all calls, inside of those that are set already. The first is the outermost. */
+    @SuppressWarnings("unchecked") // each subclass names itself
+    public final Self filters(Filter... more) {
+        filters = joined(filters, more);
+        return (Self) this;
+    }
+
+    static List<Filter> joined(List<Filter> filters, Filter... more) {
+        List<Filter> all = new ArrayList<>(filters);
+        all.addAll(List.of(more)); // which has no null
+        return List.copyOf(all);
     }
 
     /** Rounded up, for 0 would be the default. */

@@ -5,9 +5,11 @@ import java.nio.ByteBuffer;
 import java.nio.charset.CharacterCodingException;
 import java.nio.charset.CodingErrorAction;
 import java.nio.charset.StandardCharsets;
+import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CompletionStage;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.ExecutionException;
 import java.util.concurrent.Executor;
 
 final class ServedMethod<In, Out> implements Port.Receiver {
@@ -27,6 +29,7 @@ final class ServedMethod<In, Out> implements Port.Receiver {
     private final Serving serving;
     private final Map<Long, Context> running = new ConcurrentHashMap<>();
     private Executor executor;
+    private List<Filter> filters;
 
     ServedMethod(String name, int shape, Class<In> request, Class<Out> answer, Serves<In, Out> serves) {
         method = Method.of(name);
@@ -45,8 +48,9 @@ final class ServedMethod<In, Out> implements Port.Receiver {
         Serving of(ServedMethod<In, Out> method);
     }
 
-    void serveOn(Executor handlers) {
+    void serveOn(Executor handlers, List<Filter> around) {
         executor = handlers;
+        filters = around;
     }
 
     /** The codec of its messages, where bytes go with any: Abi.JSON, Abi.PROTO, or 0. */
@@ -93,7 +97,7 @@ final class ServedMethod<In, Out> implements Port.Receiver {
     private void run(Context context, byte[] request) {
         CompletionStage<?> later = null;
         try {
-            later = context.run(() -> serving.serve(context, request));
+            later = context.run(() -> filters.isEmpty() ? serving.serve(context, request) : filtered(context, request));
         } catch (Throwable failure) {
             fail(context, failure);
         }
@@ -106,6 +110,35 @@ final class ServedMethod<In, Out> implements Port.Receiver {
                 }
                 done(context);
             });
+        }
+    }
+
+    /** Runs the filters around the handler, and answers when they have ended. */
+    private CompletionStage<?> filtered(Context context, byte[] request) throws Exception {
+        FilteredCall call = new FilteredCall(method, (shape & ~Abi.HOLD) != Abi.UNARY, context.metadata(),
+                context.timeLeft().orElse(null), context, () -> request == null ? null : read(context, request));
+        boolean hasAnswer = (shape & Abi.SERVER_STREAM) == 0; // nor that of bidi
+        Object answer = call.run(filters, innermost -> {
+            context.filter(innermost);
+            CompletionStage<?> later = serving.serve(context, request);
+            if (later != null) {
+                waitFor(later);
+            }
+            return context.answer();
+        }, hasAnswer);
+        submit(context, hasAnswer ? encoded(context, answer) : null);
+        return null;
+    }
+
+    private static void waitFor(CompletionStage<?> later) throws Exception {
+        Port.checkMayBlock();
+        try {
+            later.toCompletableFuture().get();
+        } catch (ExecutionException failed) {
+            if (failed.getCause() instanceof Exception failure) {
+                throw failure;
+            }
+            throw failed;
         }
     }
 
@@ -125,7 +158,13 @@ final class ServedMethod<In, Out> implements Port.Receiver {
 
     // ---- messages ---------------------------------------------------------------------------------------------------
 
+    @SuppressWarnings("unchecked") // a filter gives messages of the type that it gets
     In decode(Context context, byte[] data) {
+        FilteredCall filtered = context.filtered();
+        return filtered == null ? read(context, data) : (In) filtered.request();
+    }
+
+    private In read(Context context, byte[] data) {
         try {
             return in.decode(data, context.asJson);
         } catch (Codec.Malformed why) {
@@ -135,8 +174,17 @@ final class ServedMethod<In, Out> implements Port.Receiver {
 
     /** Sends the single answer. */
     void answer(Context context, Out message) {
+        if (context.filtered() != null) {
+            context.setAnswer(message); // which goes when the filters have ended
+        } else {
+            submit(context, encoded(context, message));
+        }
+    }
+
+    @SuppressWarnings("unchecked") // as above
+    private byte[] encoded(Context context, Object message) {
         try {
-            submit(context, out.encode(message, context.asJson));
+            return out.encode((Out) message, context.asJson);
         } catch (Codec.Malformed why) {
             String text = method.label() + ": the result cannot be encoded: " + why.getMessage();
             Port.LOG.log(System.Logger.Level.ERROR, text);
@@ -146,7 +194,9 @@ final class ServedMethod<In, Out> implements Port.Receiver {
 
     /** Ends a stream of answers. */
     void finish(Context context) {
-        submit(context, null);
+        if (context.filtered() == null) { // else when those have ended
+            submit(context, null);
+        }
     }
 
     private void submit(Context context, byte[] data) {

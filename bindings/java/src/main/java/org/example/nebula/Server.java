@@ -4,6 +4,7 @@ package org.example.nebula;
 import com.google.protobuf.Descriptors.FileDescriptor;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.concurrent.CountDownLatch;
 
 /**
@@ -100,7 +101,11 @@ public final class Server implements AutoCloseable {
     }
 
     private static <In, Out> Stream<In, Out> streamOf(ServedMethod<In, Out> method, Context context) {
-        return new Stream<>(context, method.method.label(), method.in, method.out);
+        Stream<In, Out> stream = new Stream<>(context, method.method.label(), method.in, method.out);
+        if (context.filtered() != null) {
+            stream.filter(context.filtered(), false);
+        }
+        return stream;
     }
 
     private synchronized Server add(ServedMethod<?, ?> method) {
@@ -137,6 +142,9 @@ public final class Server implements AutoCloseable {
             for (ServedMethod<?, ?> method : methods) {
                 register(method);
             }
+            for (String service : services()) {
+                check(Abi.serverSchema(handle, Abi.text(service), document(service)));
+            }
             if (!descriptors.isEmpty()) {
                 check(Abi.serverDescribe(handle, descriptors.set()));
             }
@@ -157,8 +165,22 @@ public final class Server implements AutoCloseable {
         }
     }
 
+    /** The description of a service, for callers who send JSON. */
+    private byte[] document(String service) {
+        String[] shapes = {"unary", "client_stream", "server_stream", "bidi"};
+        Schemas schemas = new Schemas();
+        List<Map<String, Object>> described = new ArrayList<>();
+        for (ServedMethod<?, ?> each : methods) {
+            if (each.method.service().equals(service)) {
+                described.add(Map.of("name", each.method.name(), "shape", shapes[each.shape & ~Abi.HOLD],
+                        "request", schemas.of(each.in), "response", schemas.of(each.out)));
+            }
+        }
+        return JsonCodec.write(Map.of("service", service, "methods", described, "$defs", schemas.definitions));
+    }
+
     private void register(ServedMethod<?, ?> method) {
-        method.serveOn(options.executor == null ? Threads.each() : options.executor);
+        method.serveOn(options.executor == null ? Threads.each() : options.executor, options.filters);
         for (Port port : Port.all()) {
             port.know(method.tag, method);
         }

@@ -274,23 +274,29 @@ class ContextTest {
 
     @Test
     void metadataGoesBothWays() {
-        byte[] raw = {0, -2, -1};
+        byte[] raw = {0, -2, -1}, more = {-3};
         Client client = kit.serve(new Server().unary("meta.echo", Integer.class, String.class, (in, context) -> {
             Metadata received = context.metadata();
-            context.sendHeaders(Metadata.of("first", received.get("first"))
-                    .with("raw-bin", received.getBytes("raw-bin")));
+            Metadata headers = Metadata.of("first", received.get("first"));
+            for (byte[] value : received.allBytes("raw-bin")) {
+                headers = headers.with("raw-bin", value);
+            }
+            context.sendHeaders(headers);
             context.setTrailers(Metadata.of("twice", String.join("+", received.all("twice"))));
             if (in < 0) {
                 throw new NebulaException(Code.ABORTED, "as asked");
             }
             return context.method() + " " + context.peer();
-        })).withMetadata(Metadata.of("first", "1").with("raw-bin", raw)).withMetadata("twice", "a", "twice", "b");
+        })).withMetadata(Metadata.of("first", "1").with("raw-bin", raw).with("raw-bin", more))
+                .withMetadata("twice", "a", "twice", "b");
         AtomicReference<Metadata> headers = new AtomicReference<>(), trailers = new AtomicReference<>();
         client = client.withHeaders(headers::set).withTrailers(trailers::set);
         String answer = client.call("meta.echo", 1, String.class);
         assertTrue(answer.startsWith("/meta/echo tcp://127.0.0.1:"), answer);
         assertEquals("1", headers.get().get("first"));
         assertArrayEquals(raw, headers.get().getBytes("raw-bin"));
+        assertArrayEquals(new byte[][] {raw, more}, headers.get().allBytes("raw-bin").toArray());
+        assertTrue(headers.get().allBytes("none").isEmpty());
         assertNull(headers.get().get("none"));
         assertEquals(Metadata.of("twice", "a+b"), trailers.get());
         trailers.set(null);
@@ -333,14 +339,14 @@ class ContextTest {
                 "plain", "UNKNOWN: fail.plain threw java.io.IOException: disk full",
                 "long", "INTERNAL: " + "é".repeat(1000), "empty", "ABORTED", "nul", "INTERNAL: a b",
                 "error", "UNKNOWN: fail.error threw java.lang.StackOverflowError: deep",
-                "none", "UNIMPLEMENTED: service \"fail\" has no method \"none\"",
+                "none", "UNIMPLEMENTED: fail has no method \"none\"",
                 "encode", "INTERNAL: fail.encode: the result cannot be encoded: No serializer found for class");
         seen.forEach((name, words) -> {
             NebulaException failure = Kit.failure(() -> client.call("fail." + name, 1, Integer.class));
             String text = failure.toString().substring("org.example.nebula.NebulaException: ".length());
             assertTrue(text.startsWith(words), text);
             assertTrue(text.equals(words) || name.equals("none") || name.equals("encode"), text);
-            assertEquals(Fate.PROCESSED, failure.fate());
+            assertEquals(name.equals("none") ? Fate.UNSENT : Fate.PROCESSED, failure.fate());
             boolean hasTrailers = words.startsWith("NOT_FOUND");
             assertEquals(hasTrailers ? "7" : null, failure.trailers().get("order"));
             assertTrue(!hasTrailers || failure.fault() == Fault.CALLER);

@@ -200,4 +200,17 @@ class LoadTest {
         assertThrows(IllegalStateException.class, () -> slow.server.setHealth("slow", true));
         assertThrows(IllegalStateException.class, () -> new Server().drain());
     }
+
+    @Test
+    void aProgramMayEndWithAllOpen() throws Exception {
+        for (String code : new String[] {"0", "7"}) {
+            Kit.Program program = code.equals("0")
+                    ? kit.startJava(AbandonsProgram.class) : kit.startJava(AbandonsProgram.class, code);
+            assertEquals("serving", program.line());
+            NebulaException lost = Kit.failure(() -> Kit.byName().call("abandons.wait", 1, Integer.class));
+            assertEquals(Code.UNAVAILABLE, lost.code());
+            assertEquals(Fault.NETWORK, lost.fault());
+            assertEquals(Integer.parseInt(code), program.exitCode());
+        }
+    }
 }

@@ -12,65 +12,24 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.extension.RegisterExtension;
 
 class PythonPeerTest {
-    private static final String HELLO = """
-            import nebula
-            from typing import AsyncIterator
-            app = nebula.Service("py-hello")
-
-            @app.rpc
-            async def greet(name: str = "world", ctx: nebula.Context = None) -> str:
-                if name == "nobody":
-                    raise nebula.Error(nebula.NOT_FOUND, "nobody is not here", {"who": name})
-                return f"Hello {name}!"
-
-            @app.rpc
-            async def countdown(start: int) -> AsyncIterator[int]:
-                for number in range(start, 0, -1):
-                    yield number
-
-            @app.rpc
-            async def total(numbers: AsyncIterator[int]) -> int:
-                return sum([number async for number in numbers])
-
-            @app.rpc
-            async def chat(lines: AsyncIterator[str]) -> AsyncIterator[str]:
-                async for line in lines:
-                    yield line + "?"
-
-            app.run()
-            """;
-
-    private static final String CALL = """
-            import nebula
-            hello = nebula.service("java-hello", timeout=100)
-            assert hello.greet(name="Ada") == "Hello Ada!"
-            try:
-                hello.greet(nme="Ada")
-                raise SystemExit("a wrong field is taken")
-            except nebula.Error as error:
-                assert error.code == nebula.INVALID_ARGUMENT, error
-                assert error.message == 'java-hello.greet has no field "nme" (fields: name, age)', error
-            assert list(hello.countdown.stream({"start": 3})) == [3, 2, 1]
-            assert list(hello.chat.stream(iter(["a", "b"]))) == ["a?", "b?"]
-            assert hello.total(iter([1, 2, 3])) == 6
-            print("all is well")
-            """;
-
     private record Start(int start) {}
 
     @RegisterExtension
     final Kit kit = new Kit();
 
     /** NEBULA_PYTHON is one that has the package, if not that of `make python`. */
-    private Kit.Program python(String source) throws Exception {
+    private Kit.Program python(String... words) throws Exception {
         String given = System.getenv("NEBULA_PYTHON");
         String program = given != null ? given : Path.of("../../build/venv/bin/python").toAbsolutePath().toString();
-        return kit.start(program, "-u", "-c", source);
+        String peer = Path.of("../../tests/bindings/python_peer.py").toAbsolutePath().toString();
+        List<String> command = new ArrayList<>(List.of(program, "-u", peer));
+        command.addAll(List.of(words));
+        return kit.start(command.toArray(new String[0]));
     }
 
     @Test
     void pythonIsCalledByName() throws Exception {
-        python(HELLO).line();
+        python("serve").line();
         Client client = Kit.byName();
         assertEquals("Hello Ada!", client.call("py-hello.greet", Map.of("name", "Ada"), String.class));
         NebulaException failure =
@@ -115,7 +74,7 @@ class PythonPeerTest {
                         lines.send(line + "?");
                     }
                 }).start());
-        Kit.Program caller = python(CALL);
+        Kit.Program caller = python("call", "java-hello", "name, age");
         assertEquals("all is well", caller.line());
         assertEquals(0, caller.exitCode());
     }

@@ -28,7 +28,11 @@ class StreamTest {
 
     /** A method of each shape, of protobuf messages. */
     static Server numbers() {
-        return new Server()
+        return numbers(new ServerOptions());
+    }
+
+    static Server numbers(ServerOptions options) {
+        return new Server(options)
                 .serverStream("numbers.Count", Int64Value.class, Int64Value.class, (count, answers, context) -> {
                     for (long i = 0; i < count.getValue(); i++) {
                         answers.send(Int64Value.of(i));
@@ -138,7 +142,7 @@ class StreamTest {
         stream.send(Map.of("nme", "Bob"));
         NebulaException failure = Kit.failure(stream::receive);
         assertEquals(Code.INVALID_ARGUMENT, failure.code());
-        assertEquals("room.chat has no field \"nme\" (fields: name, age)", failure.getMessage());
+        assertEquals("room.chat has no field \"nme\" (fields: name, age); did you mean \"name\"?", failure.getMessage());
     }
 
     @Test

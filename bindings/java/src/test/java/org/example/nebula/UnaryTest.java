@@ -16,6 +16,7 @@ import java.util.Map;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.Supplier;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.extension.RegisterExtension;
@@ -125,10 +126,10 @@ class UnaryTest {
     void fieldsAreCheckedAndTheErrorNamesThem() {
         Client client = kit.serve(hello());
         Map<Object, String> wrong = new HashMap<>();
-        wrong.put(Map.of("nme", "Ada"), "hello.greet has no field \"nme\" (fields: name, age)");
+        wrong.put(Map.of("nme", "Ada"), "hello.greet has no field \"nme\" (fields: name, age); did you mean \"name\"?");
         wrong.put(Map.of("name", 7), "hello.greet: field \"name\" must be a string, not a number");
-        wrong.put(Map.of("age", "7"), "hello.greet: field \"age\" must be a whole number, not a string");
-        wrong.put(Map.of("age", 1.5), "hello.greet: field \"age\" must be a whole number, not a number");
+        wrong.put(Map.of("age", "7"), "hello.greet: field \"age\" must be an integer, not a string");
+        wrong.put(Map.of("age", 1.5), "hello.greet: field \"age\" must be an integer, not 1.5");
         wrong.put(List.of(1), "hello.greet: the message must be an object, not a list");
         wrong.put("{} {}".getBytes(), "hello.greet: malformed JSON: there is more than one value");
         wrong.put("{\"name\": ".getBytes(), "hello.greet: malformed JSON: Unexpected end-of-input");
@@ -138,10 +139,44 @@ class UnaryTest {
             assertTrue(failure.getMessage().startsWith(message), failure.getMessage());
         });
         NebulaException failure = Kit.failure(() -> client.call("hello.greet", new Person("Ada"), Integer.class));
-        assertEquals("hello.greet: malformed answer: the message must be a whole number, not a string",
+        assertEquals("hello.greet: malformed answer: the message must be an integer, not a string",
                 failure.getMessage());
         assertEquals(Code.INTERNAL, failure.code());
         assertEquals(Fault.CALLEE, failure.fault());
+    }
+
+    record Address(String zip) {}
+
+    record Guest(String name, int age, Address home, List<Guest> friends, Map<String, Double> scores, byte[] key) {}
+
+    @Test
+    void aWrongRequestIsNotSent() {
+        AtomicInteger served = new AtomicInteger();
+        Client client = kit.serve(new Server().unary("hello.greet", Guest.class, String.class, (in, context) -> {
+            served.incrementAndGet();
+            return in.name();
+        }));
+        Map<Object, String> wrong = Map.of(
+                Map.of("nmae", "Ada"), " has no field \"nmae\" (fields: name, age, home, friends, scores, key);"
+                        + " did you mean \"name\"?",
+                Map.of("age", "old"), ": field \"age\" must be an integer, not a string",
+                Map.of("home", Map.of("zip", 1)), ": field \"home.zip\" must be a string, not a number",
+                Map.of("friends", List.of(Map.of(), Map.of("name", true))),
+                ": field \"friends[1].name\" must be a string, not a boolean",
+                Map.of("scores", Map.of("a", "1")), ": field \"scores.a\" must be a number, not a string");
+        wrong.forEach((request, words) -> {
+            NebulaException failure = Kit.failure(() -> client.call("hello.greet", request, String.class));
+            assertEquals("hello.greet" + words, failure.getMessage());
+            assertEquals(Code.INVALID_ARGUMENT, failure.code());
+            assertEquals(Fate.UNSENT, failure.fate());
+            assertEquals(Fault.CALLER, failure.fault());
+        });
+        NebulaException unknown = Kit.failure(() -> client.call("hello.gret", Map.of(), String.class));
+        assertEquals("hello has no method \"gret\" (methods: greet); did you mean \"greet\"?", unknown.getMessage());
+        assertEquals(Code.UNIMPLEMENTED, unknown.code());
+        assertEquals(0, served.get());
+        Guest ada = new Guest("Ada", 7, new Address("1"), List.of(), Map.of("a", 1.5), new byte[] {1});
+        assertEquals("Ada", client.call("hello.greet", ada, String.class));
     }
 
     @Test

@@ -1,0 +1,110 @@
+// service/registry/etcd.cc - the address, and who asks the view and the announcer.
+#include "service/registry/etcd.h"
+
+#include <charconv>
+#include <utility>
+
+#include "service/registry/record.h"
+#include "service/registry/registries.h"
+
+namespace nebula {
+
+class EtcdRegistry::EtcdLease final : public Lease {
+ public:
+  EtcdLease(Anchor<EtcdRegistry>::Ref registry, std::string key) : registry_(std::move(registry)), key_(std::move(key)) {}
+  ~EtcdLease() override {
+    if (EtcdRegistry* registry = registry_.get()) registry->announcer_.remove(key_);
+  }
+
+ private:
+  Anchor<EtcdRegistry>::Ref registry_;
+  const std::string key_;
+};
+
+EtcdRegistry::EtcdRegistry(EtcdPlace place, const Env& env)
+    : place_(std::move(place)),
+      loop_(env.loop),
+      view_(place_, env, [this] { watchers_.tell(*this, true); }),
+      announcer_(place_, env) {}
+
+std::unique_ptr<Watch> EtcdRegistry::watch(std::string_view service, Fn<void(Snapshot)> on_change) {
+  view_.start();
+  // Who is new hears what is known already; if nothing is, the view's first word.
+  loop_.later([self = anchor_.ref()] {
+    EtcdRegistry* registry = self.get();
+    if (registry != nullptr && registry->view_.has_looked()) registry->watchers_.tell(*registry, true);
+  });
+  return watchers_.add(service, std::move(on_change));
+}
+
+void EtcdRegistry::announce(std::string_view service, Endpoint self, Done<std::unique_ptr<Lease>> done) {
+  Record record{std::string(service), std::move(self), {}};
+  Status status = check_service_name(service);
+  if (status.ok()) status = check_instance_id(record.endpoint.id);
+  for (const Url& url : record.endpoint.urls)
+    if (status.ok() && (url.host == "0.0.0.0" || url.host == "::"))
+      status = invalid_argument("\"" + url.text() + "\" means nothing to other hosts; listen at an address of this one, as " +
+                                url.scheme + "://10.0.0.5:" + std::to_string(url.port.value_or(0)));
+  if (!status.ok()) return done(std::move(status));
+  std::string key = place_.directory + record.service + "/" + record.endpoint.id;
+  announcer_.add(key, record.text(), [self = anchor_.ref(), key, done = std::move(done)](Result<bool>&& added) mutable {
+    if (!added.ok()) return done(added.status());
+    done(std::unique_ptr<Lease>(std::make_unique<EtcdLease>(std::move(self), std::move(key))));
+  });
+}
+
+Snapshot EtcdRegistry::snapshot(std::string_view service) {
+  Snapshot snapshot = make_snapshot(view_.endpoints(service), service, view_.services());
+  snapshot.trouble = check_service_name(service);
+  if (snapshot.trouble.ok()) snapshot.trouble = view_.trouble();
+  return snapshot;
+}
+
+namespace {
+
+Result<EtcdPlace> parse_place(const Url& url) {
+  constexpr std::string_view usage = "; write etcd://host:port/directory?more=host:port,host:port";
+  EtcdPlace place;
+  Url rest = url;
+  place.tls = take_tls_options(rest);
+  if (rest.host.empty() || !rest.port)
+    return invalid_argument("registry \"" + url.text() + "\": a host and a port are needed" + std::string(usage));
+  std::string scheme = place.tls ? "tls://" : "tcp://";
+  place.addresses.push_back(scheme + rest.authority());
+  for (const auto& [name, value] : rest.query) {
+    if (name == "lease") {
+      int64_t seconds = 0;
+      std::from_chars(value.data(), value.data() + value.size(), seconds);
+      if (seconds < 2 || seconds > 3600)
+        return invalid_argument("registry \"" + url.text() + "\": lease is 2 to 3600 seconds");
+      place.lease = sec(seconds);
+      continue;
+    }
+    if (name != "more")
+      return invalid_argument("registry \"" + url.text() + "\": unknown option \"" + name +
+                              "\"; there are more, lease, ca, cert, key and name" + std::string(usage));
+    for (std::string_view left = value; !left.empty();) {
+      std::string_view one = left.substr(0, left.find(','));
+      place.addresses.push_back(scheme + std::string(one));
+      left.remove_prefix(std::min(one.size() + 1, left.size()));
+    }
+  }
+  std::string_view directory = rest.path;
+  while (directory.ends_with('/')) directory.remove_suffix(1);
+  place.directory = directory.empty() ? "/nebula/" : std::string(directory) + "/";
+  return place;
+}
+
+}  // namespace
+
+Driver<Registry> etcd_registry_driver() {
+  auto open = [](const Url& url, const Env& env) -> Result<std::unique_ptr<Registry>> {
+    TRY(EtcdPlace place, parse_place(url));
+    if (Result<std::unique_ptr<EtcdApi>> api = EtcdApi::open(env, place); !api.ok())
+      return api.status().with_context("registry \"" + url.text() + "\"");
+    return std::unique_ptr<Registry>(std::make_unique<EtcdRegistry>(std::move(place), env));
+  };
+  return {"etcd", "etcd://host:port/directory", open};
+}
+
+}  // namespace nebula

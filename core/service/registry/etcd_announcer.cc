@@ -1,0 +1,142 @@
+// service/registry/etcd_announcer.cc - grant, put, renew, and begin again after a failure.
+#include "service/registry/etcd_announcer.h"
+
+#include <utility>
+#include <vector>
+
+#include "base/log.h"
+#include "base/random.h"
+
+namespace nebula {
+
+EtcdAnnouncer::EtcdAnnouncer(const EtcdPlace& place, const Env& env) : place_(place), env_(env) {}
+
+EtcdAnnouncer::~EtcdAnnouncer() { leave(); }
+
+// In a later step: this may be its own answer.
+void EtcdAnnouncer::leave() {
+  renewals_.reset();
+  env_.loop.later([gone = std::move(api_)] {});
+}
+
+void EtcdAnnouncer::add(std::string key, std::string value, Done<bool> done) {
+  auto [at, is_new] = announced_.try_emplace(key);
+  if (!is_new) return done(already_exists("\"" + key + "\" is announced already"));
+  at->second = {std::move(value), std::move(done)};
+  if (holds_ && withdrawn_.contains(key)) return;  // first it has to be gone: etcd may turn the two round
+  if (holds_) return put(key);
+  if (api_ != nullptr) return;  // on the way
+  retry_timer_.reset();         // whoever announces wants to know now
+  begin();
+}
+
+void EtcdAnnouncer::remove(const std::string& key) {
+  if (announced_.erase(key) == 0) return;
+  withdrawn_.insert(key);
+  if (holds_) take_away(key);
+}
+
+// ---- the lease
+
+void EtcdAnnouncer::begin() {
+  retry_timer_.reset();
+  attempt_++;
+  Result<std::unique_ptr<EtcdApi>> api = EtcdApi::open(env_, place_);
+  if (!api.ok()) return fail(api.status());
+  api_ = std::move(*api);
+  if (lease_ != 0) {
+    renewals_ = api_->keep_alive(*this);
+    return renew();
+  }
+  api_->grant(place_.lease, [self = anchor_.ref(), attempt = attempt_](Result<int64_t>&& lease) {
+    EtcdAnnouncer* announcer = self.get();
+    if (announcer == nullptr || announcer->attempt_ != attempt) return;
+    if (!lease.ok()) return announcer->fail(lease.status());
+    announcer->renewals_ = announcer->api_->keep_alive(*announcer);
+    announcer->lease_ = *lease;
+    announcer->renew();
+    announcer->hold();
+  });
+}
+
+void EtcdAnnouncer::renew() {
+  renewals_->send(EtcdApi::keep_alive_request(lease_));
+  Duration third = {place_.lease.ns / 3};
+  Duration wait = {third.ns + env_.random.between(-third.ns / 10, third.ns / 10)};
+  renew_timer_ = env_.loop.after(wait, [this] { renew(); });
+}
+
+// From now on it is ours: all that is announced goes there, all that was withdrawn meanwhile goes away.
+void EtcdAnnouncer::hold() {
+  holds_ = true;
+  backoff_ = limits::etcd_backoff_first;
+  std::vector<std::string> keys;
+  for (const auto& [key, announced] : announced_) {
+    keys.push_back(key);
+    withdrawn_.erase(key);
+  }
+  for (const std::string& key : keys) put(key);
+  for (const std::string& key : std::set<std::string>(withdrawn_)) take_away(key);
+}
+
+void EtcdAnnouncer::on_message(Bytes message) {
+  Result<Duration> life = EtcdApi::life_of(message);
+  if (!life.ok()) return fail(life.status());
+  if (*life > Duration{}) {
+    if (!holds_) hold();
+    return;
+  }
+  lease_ = 0;
+  fail(unavailable("the lease has ended"));
+}
+
+// ---- keys
+
+void EtcdAnnouncer::put(const std::string& key) {
+  api_->put(key, announced_[key].value, lease_, [self = anchor_.ref(), attempt = attempt_, key](Result<bool>&& result) {
+    EtcdAnnouncer* announcer = self.get();
+    if (announcer == nullptr || announcer->attempt_ != attempt) return;
+    auto found = announcer->announced_.find(key);
+    if (found == announcer->announced_.end()) return announcer->take_away(key);  // withdrawn on the way
+    if (!result.ok()) {
+      if (result.status().code() == Code::not_found) announcer->lease_ = 0;
+      return announcer->fail(result.status());
+    }
+    if (found->second.done) std::exchange(found->second.done, {})(true);
+  });
+}
+
+void EtcdAnnouncer::take_away(const std::string& key) {
+  api_->remove(key, [self = anchor_.ref(), attempt = attempt_, key](Result<bool>&& result) {
+    EtcdAnnouncer* announcer = self.get();
+    if (announcer == nullptr || announcer->attempt_ != attempt) return;
+    if (!result.ok()) return announcer->fail(result.status());
+    announcer->withdrawn_.erase(key);
+    if (announcer->announced_.contains(key)) announcer->put(key);
+  });
+}
+
+// ---- failure
+
+void EtcdAnnouncer::fail(Status why) {
+  attempt_++;
+  holds_ = false;
+  leave();
+  renew_timer_.reset();
+  NEBULA_LOG(env_.log, warn, "the registry at " + place_.addresses.front() + ": " + std::string(why.message()));
+  std::vector<Done<bool>> unanswered;
+  for (auto each = announced_.begin(); each != announced_.end();) {
+    bool is_answered = !each->second.done;
+    if (!is_answered) unanswered.push_back(std::move(each->second.done));
+    each = is_answered ? std::next(each) : announced_.erase(each);
+  }
+  if (!announced_.empty() || !withdrawn_.empty()) {
+    Duration half = {backoff_.ns / 2};
+    backoff_ = std::min(backoff_ * 2, limits::etcd_backoff_max);
+    retry_timer_ = env_.loop.after(half + Duration{env_.random.between(0, half.ns)}, [this] { begin(); });
+  }
+  for (Done<bool>& done : unanswered)
+    done(unavailable("the registry at " + place_.addresses.front() + " cannot be reached: " + std::string(why.message())));
+}
+
+}  // namespace nebula

@@ -1,0 +1,58 @@
+// service/registry/etcd_announcer.h - EtcdAnnouncer: what this program has announced in an etcd, kept there.
+//
+// One lease holds all of it, and is renewed as long as the program lives. Where the lease has ended meanwhile, for the
+// way to etcd was lost or etcd its memory, all is announced anew. Lives on one loop.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+
+#include "loop/anchor.h"
+#include "loop/loop.h"
+#include "service/registry/etcd_api.h"
+
+namespace nebula {
+
+class EtcdAnnouncer final : ConversationEvents {
+ public:
+  EtcdAnnouncer(const EtcdPlace& place, const Env& env);
+  ~EtcdAnnouncer();
+
+  // Answers when etcd has it; already_exists if we have announced that key. A failure then is the answer; later ones are
+  // made good.
+  void add(std::string key, std::string value, Done<bool> done);
+  void remove(const std::string& key);
+
+ private:
+  struct Announced {
+    std::string value;
+    Done<bool> done;  // empty: answered
+  };
+
+  void begin();
+  void renew();
+  void hold();
+  void put(const std::string& key);
+  void take_away(const std::string& key);
+  void fail(Status why);
+  void leave();  // the connection
+  void on_message(Bytes message) override;
+  void on_end(Status why) override { fail(std::move(why)); }
+
+  const EtcdPlace& place_;
+  Env env_;
+  std::unique_ptr<EtcdApi> api_;
+  std::unique_ptr<Conversation> renewals_;
+  std::unique_ptr<Timer> renew_timer_, retry_timer_;
+  Duration backoff_ = limits::etcd_backoff_first;
+  int64_t lease_ = 0;
+  bool holds_ = false;                            // the lease is known to live
+  uint64_t attempt_ = 0;                          // counts; what is answered to an earlier one is not heard
+  std::map<std::string, Announced> announced_;    // by key
+  std::set<std::string> withdrawn_;               // keys that etcd may still have
+  Anchor<EtcdAnnouncer> anchor_{*this};
+};
+
+}  // namespace nebula

@@ -1,0 +1,127 @@
+// unit/service/breaker/breaker_test.cc - when a node has failed too often, and how it comes back; by arithmetic.
+#include "service/breaker/breaker.h"
+
+#include <criterion/criterion.h>
+
+#include "kit/world.h"
+#include "service/breaker/isolation.h"
+
+using namespace nebula;
+using namespace nebula::kit;
+
+namespace {
+
+std::unique_ptr<Breaker> opened(const Driver<Breaker>& driver, const char* text) {
+  SimWorld world;
+  Result<std::unique_ptr<Breaker>> breaker = driver.open(url(text), world.network.env());
+  cr_assert(breaker.ok());
+  return std::move(*breaker);
+}
+
+std::string error_of(const Driver<Breaker>& driver, const char* text) {
+  SimWorld world;
+  return driver.open(url(text), world.network.env()).status().text();
+}
+
+Time at(Duration since) { return Time{sec(1000).ns} + since; }
+
+}  // namespace
+
+Test(ratio, opens_within_twenty_calls_of_which_every_other_fails) {
+  std::unique_ptr<Breaker> breaker = opened(ratio_driver(), "ratio:");
+  int calls = 1;
+  while (!breaker->record(calls % 2 == 0, at(ms(calls)))) cr_assert_leq(++calls, 20);
+}
+
+Test(ratio, opens_within_a_second_when_half_of_the_calls_fail_by_chance) {
+  Random random(kit::seed(21));
+  for (int run = 0; run < 1'000; run++) {
+    std::unique_ptr<Breaker> breaker = opened(ratio_driver(), "ratio:");
+    int64_t calls = 1;  // a hundred a second
+    while (!breaker->record(random.chance(1, 2), at(ms(10 * calls)))) cr_assert_leq(++calls, 100);
+  }
+}
+
+Test(ratio, stays_closed_with_few_failures_or_few_calls) {
+  std::unique_ptr<Breaker> breaker = opened(ratio_driver(), "ratio:");
+  for (int call = 0; call < 9; call++) cr_assert(!breaker->record(true, at(ms(call))), "chance decides");
+  breaker->forget();
+  for (int call = 0; call < 10'000; call++) cr_assert(!breaker->record(call % 4 == 3, at(ms(call))));
+}
+
+Test(ratio, forgets_what_is_older_than_its_window) {
+  std::unique_ptr<Breaker> breaker = opened(ratio_driver(), "ratio:?window=10s");
+  for (int call = 0; call < 9; call++) breaker->record(true, at(ms(call)));
+  for (int call = 0; call < 9; call++) cr_assert(!breaker->record(true, at(sec(12) + ms(call))));
+  cr_assert(breaker->record(true, at(sec(13))));
+  // Long after, and at once.
+  breaker->forget();
+  cr_assert(!breaker->record(true, at(sec(100'000))));
+}
+
+Test(streak, opens_after_so_many_failures_in_a_row) {
+  std::unique_ptr<Breaker> breaker = opened(streak_driver(), "streak:?failures=3");
+  for (int round = 0; round < 10; round++) {
+    cr_assert(!breaker->record(true, at({})) && !breaker->record(true, at({})));
+    cr_assert(!breaker->record(false, at({})));
+  }
+  breaker->record(true, at({}));
+  breaker->record(true, at({}));
+  cr_assert(breaker->record(true, at({})));
+  breaker->forget();
+  cr_assert(!breaker->record(true, at({})));
+}
+
+Test(breakers, refuse_options_that_are_none) {
+  cr_assert_eq(error_of(ratio_driver(), "ratio:?open=2"),
+               "INVALID_ARGUMENT: \"ratio:?open=2\": open is a number from 0.01 to 1");
+  cr_assert_eq(error_of(ratio_driver(), "ratio:?windo=1s"),
+               "INVALID_ARGUMENT: \"ratio:?windo=1s\": there is no option \"windo\"; there are: open, calls, window");
+  cr_assert_eq(error_of(streak_driver(), "streak:?failures=1.5"),
+               "INVALID_ARGUMENT: \"streak:?failures=1.5\": failures is a whole number");
+}
+
+Test(breakers, hold_against_a_node_only_what_it_has_done) {
+  cr_assert(verdict_of(Code::ok, Fate::processed) == Verdict::good);
+  cr_assert(verdict_of(Code::not_found, Fate::processed) == Verdict::good);
+  cr_assert(verdict_of(Code::internal, Fate::processed) == Verdict::bad);
+  cr_assert(verdict_of(Code::unavailable, Fate::unknown) == Verdict::bad);
+  cr_assert(verdict_of(Code::unavailable, Fate::unprocessed) == Verdict::none);
+  cr_assert(verdict_of(Code::deadline_exceeded, Fate::unsent) == Verdict::none);
+  cr_assert(verdict_of(Code::cancelled, Fate::unknown) == Verdict::none);
+}
+
+Test(isolation, grows_with_each_relapse_and_begins_anew_after_a_good_time) {
+  Isolation isolation;
+  Random random(kit::seed(22));
+  Time now = at({});
+  Duration expected = sec(1);
+  for (int relapse = 0; relapse < 10; relapse++) {
+    Duration length = isolation.open(now, random, sec(1), sec(60));
+    cr_assert(length >= expected && length <= expected * 2, "relapse %d: %ld ms", relapse, static_cast<long>(length.ms()));
+    cr_assert(!isolation.admits());
+    now = now + length;
+    isolation.try_again();
+    expected = std::min(expected * 2, sec(60));
+  }
+  isolation.close(now);
+  now = now + sec(300);
+  cr_assert_leq(isolation.open(now, random, sec(1), sec(60)).ns, ms(1200).ns);
+}
+
+Test(isolation, lets_one_probe_through_at_a_time_and_closes_after_three_good_ones) {
+  Isolation isolation;
+  Random random(1);
+  isolation.open(at({}), random, sec(1), sec(60));
+  isolation.try_again();
+  for (uint32_t probe = 0; probe < limits::probes_good; probe++) {
+    cr_assert(isolation.state() == Isolation::State::half_open && isolation.admits());
+    isolation.on_probe();
+    cr_assert(!isolation.admits());
+    isolation.on_probe_ended(Verdict::none, at(sec(2)));  // says nothing
+    cr_assert(isolation.admits());
+    isolation.on_probe();
+    isolation.on_probe_ended(Verdict::good, at(sec(2)));
+  }
+  cr_assert(isolation.state() == Isolation::State::closed && isolation.admits());
+}
