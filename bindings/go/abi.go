@@ -18,6 +18,16 @@ static uint64_t start(nebula_queue *queue, uint64_t method, uint64_t tag, uint64
 static int32_t send(uint64_t call, int has_data, const void *data, uint32_t size, uint32_t flags) {
   return nebula_call_send(call, has_data ? data : NULL, size, flags);
 }
+// Messages one after the other. The first error ends it; FULL is said at the end, for a message over the mark is taken.
+static int32_t send_run(uint64_t call, const char *data, const uint32_t *sizes, uint32_t count, uint32_t flags) {
+  int32_t outcome = 0;
+  for (uint32_t i = 0; i < count; data += sizes[i++]) {
+    int32_t result = nebula_call_send(call, data, sizes[i], flags);
+    if (result < 0) return result;
+    if (result != 0) outcome = result;
+  }
+  return outcome;
+}
 
 // Structs that point to others are filled in C, for memory of Go's must not hold pointers to memory of Go's here.
 typedef struct { const char *certificate, *key, *authorities, *server_name; } tls_texts;
@@ -343,6 +353,11 @@ func has(data []byte) C.int {
 func callSend(call uint64, data []byte, flags uint32) int32 {
 	d := readable(data)
 	return int32(C.send(C.uint64_t(call), has(data), unsafe.Pointer(&d[0]), C.uint32_t(len(data)), C.uint32_t(flags)))
+}
+
+func callSendRun(call uint64, messages run) int32 {
+	data := (*C.char)(unsafe.Pointer(&readable(messages.bytes)[0]))
+	return int32(C.send_run(C.uint64_t(call), data, (*C.uint32_t)(&messages.sizes[0]), C.uint32_t(len(messages.sizes)), flagCompress))
 }
 
 func callFinish(call uint64, status Code, message string, metadata []byte) int32 {

@@ -28,6 +28,10 @@ type port struct {
 
 	lock      sync.Mutex
 	receivers map[uint64]receiver
+
+	sending sync.Mutex
+	turn    uint64  // counts the times at which it looks for what was laid down
+	laid    []*flow // that have laid something down since the last one
 }
 
 var lastTag atomic.Uint64
@@ -93,8 +97,11 @@ func (p *port) run() {
 		count := 0
 		// The netpoller tells of edges, so the poll is made in here: after it has begun to listen for the next one.
 		err := p.ready.Read(func(uintptr) bool {
-			count = p.queue.poll()
-			return count != 0
+			for p.flush(); ; {
+				if count = p.queue.poll(); count != 0 || !p.flush() {
+					return count != 0
+				}
+			}
 		})
 		if err != nil || count < 0 {
 			panic(fmt.Sprintf("nebula: the queue cannot be polled: %v %d", err, count)) // it is never freed
@@ -105,6 +112,33 @@ func (p *port) run() {
 		// Whoever was woken runs first; what they submit leaves with one poll.
 		runtime.Gosched()
 	}
+}
+
+// willTurn: the port has not turned to what the flow has sent last, and will hand over what is laid down now.
+func (p *port) willTurn(f *flow) bool {
+	p.sending.Lock()
+	defer p.sending.Unlock()
+	if p.turn != f.turn {
+		f.turn = p.turn
+		return false
+	}
+	if len(f.laid.sizes) == 0 {
+		p.laid = append(p.laid, f)
+	}
+	return true
+}
+
+// flush hands over what was laid down; false: there was nothing. From then on what is sent wakes the engine itself.
+func (p *port) flush() bool {
+	p.sending.Lock()
+	laid := p.laid
+	p.laid = nil
+	p.turn++
+	p.sending.Unlock()
+	for _, f := range laid {
+		f.flush()
+	}
+	return len(laid) > 0
 }
 
 // handOut gives event i to its receiver, and with a message of a stream those that follow it: one lock and one wake-up

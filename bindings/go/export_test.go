@@ -31,7 +31,7 @@ func HandledCalls(s *Server) int {
 // ExpiredCall is a call whose deadline the engine finds passed so long before its context does. The function waits for
 // its next message.
 func ExpiredCall(early time.Duration) (context.Context, func() []byte) {
-	c, ctx := newIncoming(&handler{server: &Server{}}, &event{value: uint64(early.Microseconds())})
+	c, ctx := newIncoming(&handler{server: &Server{}}, nil, &event{value: uint64(early.Microseconds())})
 	c.die(DeadlineExceeded)
 	return ctx, c.flow.receive
 }

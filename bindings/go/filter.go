@@ -341,7 +341,7 @@ func openLetThrough[R, S any](
 
 // endedStream is one that no filter has let through: it has no answers.
 func endedStream[R, S any](label string) *CallStream[R, S] {
-	c := &streamCall{flow: newFlow(0), ctx: context.Background(), label: label, done: make(chan struct{})}
+	c := &streamCall{flow: newFlow(nil, 0), ctx: context.Background(), label: label, done: make(chan struct{})}
 	c.end()
 	close(c.done)
 	return &CallStream[R, S]{Stream[R, S]{Reader[R]{flow: c.flow, side: c}, Writer[S]{flow: c.flow, side: c}}, c}

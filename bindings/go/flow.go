@@ -1,7 +1,9 @@
 // flow.go - the messages of one streaming call, both ways, as bytes.
 //
 // Receiving: the engine hands out so much of a stream and goes on as it is consumed here, so a slow reader stops the
-// sender. Sending: a message over the engine's mark is taken too, but then one waits until the peer has taken some.
+// sender. Sending: a message over the engine's mark is taken too, but then one waits until the peer has taken some. To
+// cross into C costs more than most messages: those that come before the port has turned to the last one are laid down,
+// and cross together.
 package nebula
 
 import (
@@ -16,6 +18,12 @@ const (
 	portionMessages = 512
 )
 
+// So much is laid down at most.
+const (
+	runMessages = 256
+	runBytes    = 16 << 10
+)
+
 var (
 	errOver      = errors.New("nebula: the call is over")
 	errSendEnded = errors.New("nebula: the stream of messages to send has ended")
@@ -24,13 +32,21 @@ var (
 // flow is filled by its port; one goroutine receives and one sends.
 type flow struct {
 	call uint64
+	port *port
 
 	lock      sync.Mutex
 	changed   sync.Cond
 	inbox     [][]byte
-	ended     bool // the peer sends no more
-	over      bool // nothing can be sent any more
-	writables int  // how often there was room again
+	ended     bool   // the peer sends no more
+	over      bool   // nothing can be sent any more
+	writables int    // how often there was room again
+	isFull    bool   // and there is none since
+	laid      run    // messages that have not gone to the engine yet
+	turn      uint64 // of the port's, in which the last one was sent
+	refusal   error
+
+	handing sync.Mutex // held while they do, for their order
+	spare   run
 
 	// The receiver's.
 	taken           [][]byte // what was in the inbox when it looked: it and the port meet once for many messages
@@ -38,8 +54,14 @@ type flow struct {
 	bytes, messages int      // received, not reported yet
 }
 
-func newFlow(call uint64) *flow {
-	f := &flow{call: call}
+// A run is messages one after the other.
+type run struct {
+	bytes []byte
+	sizes []uint32
+}
+
+func newFlow(p *port, call uint64) *flow {
+	f := &flow{port: p, call: call}
 	f.changed.L = &f.lock
 	return f
 }
@@ -56,6 +78,7 @@ func (f *flow) on(e *event) {
 	f.update(func() {
 		if e.kind == eventWritable {
 			f.writables++
+			f.isFull = false
 			return
 		}
 		if e.data != nil {
@@ -107,21 +130,75 @@ func (f *flow) take() bool {
 	return len(f.taken) > 0
 }
 
-// send submits a message and waits for room. errOver: the call is over.
-func (f *flow) send(data []byte, flags uint32) error {
+// send takes a message, and waits while the peer does not read. errOver: the call is over.
+func (f *flow) send(data []byte) error {
 	f.lock.Lock()
-	before := f.writables
+	for f.isFull && !f.over {
+		f.changed.Wait()
+	}
+	if f.over {
+		f.refusal = errOver
+	}
+	if f.refusal != nil {
+		defer f.lock.Unlock()
+		return f.refusal
+	}
+	if len(data) >= runBytes || !f.port.willTurn(f) {
+		f.lock.Unlock()
+		return f.hand(func() int32 { return callSend(f.call, data, flagCompress) })
+	}
+	f.laid.bytes, f.laid.sizes = append(f.laid.bytes, data...), append(f.laid.sizes, uint32(len(data)))
+	isMuch := len(f.laid.bytes) >= runBytes || len(f.laid.sizes) == runMessages
 	f.lock.Unlock()
-	switch result := callSend(f.call, data, flags); {
+	if isMuch {
+		return f.flush()
+	}
+	return nil
+}
+
+// endSending: no more messages come.
+func (f *flow) endSending() error {
+	err := f.hand(func() int32 { return callSend(f.call, nil, flagEnd) })
+	f.lock.Lock()
+	defer f.lock.Unlock()
+	if f.refusal == nil {
+		f.refusal = errSendEnded
+	}
+	return err
+}
+
+func (f *flow) flush() error { return f.hand(nil) }
+
+// hand gives the engine what was laid down, and then the next thing, if there is one.
+func (f *flow) hand(next func() int32) error {
+	f.handing.Lock()
+	defer f.handing.Unlock()
+	f.lock.Lock()
+	laid, writables := f.laid, f.writables
+	f.laid = f.spare
+	f.lock.Unlock()
+	result := int32(0)
+	if len(laid.sizes) > 0 {
+		result = callSendRun(f.call, laid)
+	}
+	if next != nil && result >= 0 {
+		result = next()
+	}
+	f.spare = run{laid.bytes[:0], laid.sizes[:0]}
+	f.lock.Lock()
+	defer f.lock.Unlock()
+	switch {
 	case result == full:
-		f.wait(func() bool { return f.writables != before || f.over })
-		return nil
+		f.isFull = f.writables == writables
 	case result == eStale:
-		return errOver
+		f.refusal = errOver
 	case result == eState:
-		return errSendEnded
+		f.refusal = errSendEnded
 	case result < 0:
-		return engineErrorOf(result)
+		f.refusal = engineErrorOf(result)
+	}
+	if result < 0 {
+		return f.refusal
 	}
 	return nil
 }

@@ -41,8 +41,8 @@ func IncomingCall(ctx context.Context) *Incoming {
 
 // newIncoming also gives the handler's context: it ends with the call's deadline, when the caller leaves, and when the
 // handler has returned.
-func newIncoming(h *handler, e *event) (*Incoming, context.Context) {
-	c := &Incoming{server: h.server, flow: newFlow(e.call), method: h, block: e.metadata, asJSON: e.flags&flagJSON != 0}
+func newIncoming(h *handler, p *port, e *event) (*Incoming, context.Context) {
+	c := &Incoming{server: h.server, flow: newFlow(p, e.call), method: h, block: e.metadata, asJSON: e.flags&flagJSON != 0}
 	ctx := context.WithValue(context.Background(), incoming{}, c)
 	if e.value != 0 {
 		ctx, c.cancel = context.WithTimeout(ctx, time.Duration(e.value)*time.Microsecond)
@@ -79,6 +79,7 @@ func (c *Incoming) SendHeaders(namesAndValues ...string) error {
 		return errors.New("nebula: the headers were sent already")
 	}
 	c.hasHeaders = true
+	c.flow.flush() // it is too late if there was something
 	if result := callHeaders(c.flow.call, block); result < 0 && result != eStale {
 		return engineErrorOf(result)
 	}
@@ -145,6 +146,9 @@ func (c *Incoming) answer(data []byte) {
 	c.lock.Lock()
 	trailers := c.trailers
 	c.lock.Unlock()
+	if data == nil {
+		c.flow.flush()
+	}
 	result := int32(0)
 	switch {
 	case trailers == nil:
@@ -179,6 +183,7 @@ func (c *Incoming) fail(err error) {
 	if code == OK {
 		code, message = Unknown, "the handler failed with code OK: "+message
 	}
+	c.flow.flush()
 	callFinish(c.flow.call, code, sendable(message), trailers)
 }
 

@@ -173,7 +173,7 @@ func readerOf[In any](c *Incoming) *Reader[In] {
 }
 
 func writerOf[Out any](c *Incoming) *Writer[Out] {
-	w := &Writer[Out]{flow: c.flow, side: c, asJSON: c.asJSON, flags: flagCompress}
+	w := &Writer[Out]{flow: c.flow, side: c, asJSON: c.asJSON}
 	if c.filtered != nil {
 		w.change = c.filtered.changeAnswer
 	}
@@ -201,9 +201,9 @@ func finish(c *Incoming, err error) error {
 
 // ---- calls --------------------------------------------------------------------------------------------------------
 
-func (h *handler) receive(_ *port, e event) {
+func (h *handler) receive(p *port, e event) {
 	if e.kind == eventCall {
-		c, ctx := newIncoming(h, &e)
+		c, ctx := newIncoming(h, p, &e)
 		if err := h.checkCodec(&e); err != nil {
 			c.cancel()
 			c.fail(err)

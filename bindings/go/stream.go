@@ -7,6 +7,8 @@ import (
 	"io"
 	"runtime"
 	"sync"
+
+	"google.golang.org/protobuf/proto"
 )
 
 // A side is what an end of a streaming call knows beyond its flow.
@@ -51,8 +53,8 @@ type Writer[T any] struct {
 	flow   *flow
 	side   side
 	asJSON bool
-	flags  uint32
 	change Change
+	buffer []byte // the last message; it may be written over
 }
 
 // Send sends a message, and waits while the peer does not read. Once the call is over it returns how that ended: an
@@ -63,12 +65,28 @@ func (w *Writer[T]) Send(message T) error {
 	if err != nil {
 		return err
 	}
-	data, err := encode(message, w.asJSON)
+	data, err := w.encode(message)
 	if err != nil {
 		return refused("the message cannot be encoded: %v", err)
 	}
 	w.side.heed()
-	return w.ended(w.flow.send(data, w.flags))
+	return w.ended(w.flow.send(data))
+}
+
+// encode gives bytes that are the caller's until the next message.
+func (w *Writer[T]) encode(message T) ([]byte, error) {
+	m, isProto := any(message).(proto.Message)
+	if !isProto || w.asJSON {
+		return encode(message, w.asJSON)
+	}
+	data, err := proto.MarshalOptions{}.MarshalAppend(w.buffer[:0], m)
+	if len(data) < runBytes { // a larger one would stay
+		w.buffer = data
+	}
+	if data == nil { // which would be none
+		data = nothing[:0]
+	}
+	return data, err
 }
 
 func (w *Writer[T]) ended(err error) error {
@@ -152,7 +170,7 @@ type CallStream[R, S any] struct {
 // CloseSend tells the peer that no more messages come. Answers still may.
 func (s *CallStream[R, S]) CloseSend() error {
 	defer runtime.KeepAlive(s)
-	if err := s.Writer.flow.send(nil, flagEnd); err != errOver {
+	if err := s.Writer.flow.endSending(); err != errOver {
 		return err
 	}
 	return nil
@@ -239,9 +257,10 @@ func startStream[R, S any](
 	if data != nil {
 		flags |= flagEnd
 	}
-	c := &streamCall{flow: newFlow(0), ctx: ctx, label: labelOf(o.name), channel: o.channel, done: make(chan struct{})}
+	p := anyPort()
+	c := &streamCall{flow: newFlow(p, 0), ctx: ctx, label: labelOf(o.name), channel: o.channel, done: make(chan struct{})}
 	var err error
-	if _, c.call, err = o.start(anyPort(), c, data, flags); err != nil {
+	if _, c.call, err = o.start(p, c, data, flags); err != nil {
 		return nil, err
 	}
 	if ctx.Done() != nil {
@@ -256,7 +275,7 @@ func startStream[R, S any](
 	s := &CallStream[R, S]{
 		Stream[R, S]{
 			Reader[R]{flow: c.flow, side: c, asJSON: in == codecJSON},
-			Writer[S]{flow: c.flow, side: c, flags: flagCompress},
+			Writer[S]{flow: c.flow, side: c},
 		}, c,
 	}
 	runtime.SetFinalizer(s, (*CallStream[R, S]).Close)

@@ -131,6 +131,38 @@ func TestMessagesBeforeAnErrorAreReceivedAndSendTellsItToo(t *testing.T) {
 	expect(t, failure(t, stream.Send(wrapperspb.Int64(1))).Code, nebula.OutOfRange)
 }
 
+// A handler that sends some and then waits for what the client makes of them: none of them may lie about.
+func TestNoMessageWaitsForAnotherOne(t *testing.T) {
+	read := make(chan bool)
+	var s nebula.Server
+	nebula.Bidi(&s, "burst.get", func(ctx context.Context, stream *nebula.Stream[number, number]) error {
+		for {
+			n, err := stream.Recv()
+			if err != nil {
+				return nil
+			}
+			for i := int64(0); i < n.Value; i++ {
+				if err := stream.Send(wrapperspb.Int64(i)); err != nil {
+					return err
+				}
+			}
+			<-read
+		}
+	})
+	stream, err := nebula.CallBidi[number, number](soon(t), "burst.get", nebula.Via(serve(t, &s)))
+	ok(t, err)
+	for burst := int64(1); burst < 1000; burst += 9 {
+		ok(t, stream.Send(wrapperspb.Int64(burst)))
+		for i := int64(0); i < burst; i++ {
+			n, err := stream.Recv()
+			ok(t, err)
+			expect(t, n.Value, i)
+		}
+		read <- true
+	}
+	ok(t, stream.CloseSend())
+}
+
 func TestStreamsOfJSONNameTheMessageAtFault(t *testing.T) {
 	var s nebula.Server
 	nebula.Bidi(&s, "room.chat", func(ctx context.Context, stream *nebula.Stream[Person, string]) error {
