@@ -302,9 +302,9 @@ int64_t work_timers(void) {
   int64_t now = now_us(), next = -1;
   for (work *work = works, *after; work != NULL; work = after) {
     after = work->next; /* a step may end this one, and no other */
-    if (work->state != WAITING) continue;
-    if (work->due_us <= now) step_relay(work);
-    else if (next < 0 || work->due_us - now < next) next = work->due_us - now;
+    if (work->state == WAITING && work->due_us <= now) step_relay(work);
   }
+  for (const work *work = works; work != NULL; work = work->next) /* whose step was to wait again, too */
+    if (work->state == WAITING && (next < 0 || work->due_us - now < next)) next = work->due_us - now;
   return next;
 }
