@@ -71,7 +71,7 @@ HEADERLESS = {
 }
 # What a program in examples/ may include: nebula.h and ours over it, its own generated messages, and what every libc or libstdc++ has.
 EXAMPLE_INCLUDE = re.compile(
-    r"nebula\.h(pp)?|nebula_protobuf_c\.h|iostream|regex|string|[\w.]+\.pb-c\.h|(assert|ctype|errno|fcntl|inttypes|limits|locale|math|poll|pthread|signal|stdalign|stdarg"
+    r"nebula\.h(pp)?|nebula_protobuf_c\.h|iostream|regex|string|[\w.]+\.pb(-c)?\.h|(assert|ctype|errno|fcntl|inttypes|limits|locale|math|poll|pthread|signal|stdalign|stdarg"
     r"|stdbool|stddef|stdint|stdio|stdlib|string|time|unistd)\.h|sys/\w+\.h"
 )
 
