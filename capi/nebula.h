@@ -120,7 +120,7 @@ enum { NEBULA_QUEUE_INLINE = 0, NEBULA_QUEUE_THREADED = 1 };
 enum { NEBULA_SPREAD_CALL = 0, NEBULA_SPREAD_CONNECTION = 1 };
 typedef struct nebula_engine_options {
   uint32_t size, io_threads;      /* io_threads: for threaded queues; 0: a thread for each core, 4 at most */
-  const char *registry;           /* "host:", "host:?dir=/x", "static:...", "mem:"; NULL: $NEBULA_REGISTRY, else "host:" */
+  const char *registry;           /* "host:", "etcd://a:1", "host: etcd://a:1"; NULL: $NEBULA_REGISTRY, else "host:" */
   uint64_t memory_limit;          /* must be 0 in this version */
 } nebula_engine_options;
 typedef struct nebula_queue_options {

@@ -7,6 +7,7 @@
 #include "loop/loop_thread.h"
 #include "loop/sim_loop.h"
 #include "service/registry/posted.h"
+#include "service/registry/several.h"
 
 namespace nebula {
 
@@ -61,16 +62,16 @@ struct Engine::Home {
 };
 
 Result<std::unique_ptr<Engine>> Engine::make(const Config& config) {
-  TRY(Url registry, Url::parse(config.registry));
-  std::unique_ptr<Engine> engine(new Engine(std::move(registry), config));
+  TRY(std::vector<Url> registries, parse_registries(config.registry));
+  std::unique_ptr<Engine> engine(new Engine(std::move(registries), config));
   Nowhere nowhere(engine->drivers_);
   if (Status status = engine->policies_.add(config.policy, nowhere.network.env()); !status.ok()) return status;
   return engine;
 }
 
-Engine::Engine(Url registry, const Config& config)
+Engine::Engine(std::vector<Url> registries, const Config& config)
     : drivers_(built_in_drivers()),
-      registry_url_(std::move(registry)),
+      registry_urls_(std::move(registries)),
       log_(config.log),
       has_housekeeper_(config.has_housekeeper) {
   heap_keep();
@@ -107,7 +108,7 @@ Status Engine::start_home() {
   std::unique_ptr<Home> home = std::make_unique<Home>(*this, loop);
   Status status;
   thread->run_sync([&] {
-    Result<std::unique_ptr<Registry>> registry = drivers_.registries.open(registry_url_, home->network.env());
+    Result<std::unique_ptr<Registry>> registry = open_registries(registry_urls_, drivers_.registries, home->network.env());
     status = registry.status();
     if (registry.ok()) home->registry = std::move(*registry);
   });

@@ -7,6 +7,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <vector>
 
 #include "base/log.h"
 #include "base/random.h"
@@ -21,7 +22,7 @@
 namespace nebula {
 
 struct Config {
-  std::string registry = "host:";
+  std::string registry = "host:";  // or several, with spaces between: service/registry/several.h
   std::string policy = "";  // of all channels: service/policy.h
   Level log = Level::warn;
   bool has_housekeeper = true;
@@ -49,11 +50,11 @@ class Engine {
  private:
   struct Home;
 
-  Engine(Url registry, const Config& config);
+  Engine(std::vector<Url> registries, const Config& config);
   Status start_home();  // with threads_lock_ held
 
   const Drivers drivers_;
-  const Url registry_url_;
+  const std::vector<Url> registry_urls_;  // in order
   Policies policies_{{drivers_.balancers, drivers_.breakers}};
   Log log_;
   MemHub hub_;

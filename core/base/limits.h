@@ -161,6 +161,8 @@ inline constexpr Duration goaway_answer_timeout = ms(500);
 inline constexpr Duration linger_timeout = sec(1);
 // An orderly stop waits so long for running calls, unless told otherwise.
 inline constexpr Duration drain_timeout = sec(10);
+// Before that its registries are asked to say that it drains; it does not wait longer than this for their answer.
+inline constexpr Duration drain_mark_wait = sec(1);
 // How long a call by name waits for the first word of the registry.
 inline constexpr Duration resolve_timeout = sec(5);
 
@@ -224,6 +226,8 @@ inline constexpr double isolated_share = 0.5;
 // Of a service with more instances each client uses so many, others each: connections are bounded, and the load is even.
 inline constexpr uint32_t subset_nodes = 100;
 
+// Registries of one program: each is watched for every name, and is a rank of its own for balancers.
+inline constexpr size_t registries_max = 8;
 // A service's name: it must fit a file's name beside an instance id.
 inline constexpr size_t service_name_max = 200;
 // A registry record is a few hundred bytes; a larger file is none of ours.

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/random.h"
 #include "base/similar.h"
+#include "service/balancer/ranked.h"
 #include "service/balancer/subset.h"
 
 namespace nebula {
@@ -164,6 +165,8 @@ void Channel::update_nodes() {
     node->index = states.size();
     node->set_measured(nodes_.size() > 1);
     states.push_back(node.get());
+    if (node->endpoint.rank > 0 && policy_.make_balancer)
+      policy_.balancer = ranked(std::move(policy_.balancer), std::exchange(policy_.make_balancer, {}));
   }
   policy_.balancer->update(std::move(states));
 }

@@ -151,8 +151,13 @@ Result<ChannelPolicy> Policies::open(std::string_view service, const Env& env) c
     const Url* word = find(kind, service);
     return word != nullptr ? *word : *Url::parse(otherwise);
   };
-  TRY(std::unique_ptr<Balancer> balancer, drivers_.balancers.open(said("balancer", "p2c:"), env));
+  Url wanted = said("balancer", "p2c:");
+  TRY(std::unique_ptr<Balancer> balancer, drivers_.balancers.open(wanted, env));
   ChannelPolicy policy(std::move(balancer));
+  // It has been opened once, so that it cannot fail.
+  policy.make_balancer = [balancers = &drivers_.balancers, wanted, env] {
+    return std::move(*balancers->open(wanted, env));
+  };
 
   if (Url breaker = said("breaker", "ratio:"); !is_none(breaker)) {
     // Once now, for its errors; thereafter it cannot fail.

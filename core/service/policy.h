@@ -30,6 +30,7 @@ struct ChannelPolicy {
   ChannelPolicy(std::unique_ptr<Balancer> balancer) : balancer(std::move(balancer)) {}
 
   std::unique_ptr<Balancer> balancer;
+  Fn<std::unique_ptr<Balancer>()> make_balancer = {};   // another one like it, for nodes of another rank
   Fn<std::unique_ptr<Breaker>()> make_breaker = {};     // one for each node; null: there is none
   double isolated_share = limits::isolated_share;       // of the nodes, that breakers may leave alone at a time
   std::optional<EjectionOptions> ejection = {};         // none: no node is compared with others

@@ -1,7 +1,8 @@
 // service/balancer/subset.h - which instances of a large service a client uses.
 //
 // Each client ranks all instances by a hash of both and takes the first: with every client another choice, so that the
-// load is even; and when an instance comes or goes, at most one place of the choice changes (rendezvous hashing).
+// load is even; and when an instance comes or goes, at most one place of the choice changes (rendezvous hashing). Those of
+// a lower rank go first.
 #pragma once
 
 #include <cstdint>

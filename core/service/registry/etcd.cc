@@ -21,6 +21,30 @@ class EtcdRegistry::EtcdLease final : public Lease {
   const std::string key_;
 };
 
+namespace {
+
+bool is_loopback(std::string_view host) { return host == "localhost" || host == "::1" || host.starts_with("127."); }
+
+// The addresses that mean something to other hosts; all of them where etcd itself is at a loopback address, as for a test.
+Result<std::vector<Url>> far_urls(const std::vector<Url>& urls, const EtcdPlace& place) {
+  Result<Url> etcd = Url::parse(place.addresses.front());
+  bool is_near = etcd.ok() && is_loopback(etcd->host);
+  std::vector<Url> far;
+  auto refused = [](const Url& url) {
+    return invalid_argument("\"" + url.text() + "\" means nothing to other hosts; listen at an address of this one, as " +
+                            (url.host.empty() ? "tcp" : url.scheme) + "://10.0.0.5:" +
+                            std::to_string(url.port.value_or(7000)));
+  };
+  for (const Url& url : urls) {
+    if (url.host == "0.0.0.0" || url.host == "::") return refused(url);
+    if (is_near || (url.scheme != "unix" && !is_loopback(url.host))) far.push_back(url);
+  }
+  if (far.empty() && !urls.empty()) return refused(urls.back());
+  return far;
+}
+
+}  // namespace
+
 EtcdRegistry::EtcdRegistry(EtcdPlace place, const Env& env)
     : place_(std::move(place)),
       loop_(env.loop),
@@ -41,11 +65,10 @@ void EtcdRegistry::announce(std::string_view service, Endpoint self, Done<std::u
   Record record{std::string(service), std::move(self), {}};
   Status status = check_service_name(service);
   if (status.ok()) status = check_instance_id(record.endpoint.id);
-  for (const Url& url : record.endpoint.urls)
-    if (status.ok() && (url.host == "0.0.0.0" || url.host == "::"))
-      status = invalid_argument("\"" + url.text() + "\" means nothing to other hosts; listen at an address of this one, as " +
-                                url.scheme + "://10.0.0.5:" + std::to_string(url.port.value_or(0)));
   if (!status.ok()) return done(std::move(status));
+  Result<std::vector<Url>> urls = far_urls(record.endpoint.urls, place_);
+  if (!urls.ok()) return done(urls.status());
+  record.endpoint.urls = std::move(*urls);
   std::string key = place_.directory + record.service + "/" + record.endpoint.id;
   announcer_.add(key, record.text(), [self = anchor_.ref(), key, done = std::move(done)](Result<bool>&& added) mutable {
     if (!added.ok()) return done(added.status());

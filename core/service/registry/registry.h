@@ -23,6 +23,7 @@ struct Endpoint {
   uint32_t weight = 1;
   bool draining = false;  // finishes what it has, and takes no new calls
   std::string zone = {};  // where it is, as far as anybody has said; service/balancer/closest.cc
+  uint32_t rank = 0;      // is called when none of a lower one can be: service/registry/several.h. Is announced nowhere
   bool operator==(const Endpoint&) const = default;
 };
 

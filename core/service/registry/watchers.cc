@@ -7,14 +7,10 @@
 
 namespace nebula {
 
-namespace {
-
 bool is_same(const Snapshot& a, const Snapshot& b) {
   return *a.endpoints == *b.endpoints && a.similar == b.similar && a.trouble.code() == b.trouble.code() &&
          a.trouble.message() == b.trouble.message();
 }
-
-}  // namespace
 
 class Watchers::Watching final : public Watch {
  public:

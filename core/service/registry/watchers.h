@@ -57,6 +57,9 @@ class DiedList {
   std::vector<std::string> ids_;
 };
 
+// Nobody need be told the second after the first.
+bool is_same(const Snapshot& a, const Snapshot& b);
+
 // The endpoints are the caller's; `similar` is filled from `names` when there are none.
 Snapshot make_snapshot(EndpointList endpoints, std::string_view service, const std::vector<std::string>& names);
 

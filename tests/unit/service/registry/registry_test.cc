@@ -1,4 +1,5 @@
-// unit/service/registry/registry_test.cc - what every registry does: host, mem, a real etcd, and one seen from another loop.
+// unit/service/registry/registry_test.cc - what every registry does: host, mem, a real etcd, several of them as one, and one
+// seen from another loop.
 #include "service/registry/registry.h"
 
 #include <criterion/criterion.h>
@@ -9,6 +10,7 @@
 #include "loop/sim_loop.h"
 #include "service/registry/mem.h"
 #include "service/registry/posted.h"
+#include "service/registry/several.h"
 
 using namespace nebula;
 using namespace nebula::kit;
@@ -100,6 +102,52 @@ class EtcdSubject final : public Subject {
   std::unique_ptr<Registry> registry_ = open_etcd(etcd_, world_);
 };
 
+template <class... Each>
+std::unique_ptr<Registry> several(Each... each) {
+  std::vector<std::unique_ptr<Registry>> all;
+  (all.push_back(std::move(each)), ...);
+  return std::make_unique<SeveralRegistries>(std::move(all));
+}
+
+// Two in one simulated world, of which the first is the slower one.
+class TwoMemsSubject final : public Subject {
+ public:
+  Registry& registry() override { return *registry_; }
+  void end() override { registry_.reset(); }
+  bool until(const std::function<bool()>& holds) override {
+    while (!holds())
+      if (!loop_.run_one()) return holds();
+    return true;
+  }
+
+ private:
+  SimLoop loop_{7};
+  std::unique_ptr<Registry> registry_ =
+      several(std::make_unique<MemRegistry>(loop_, ms(20)), std::make_unique<MemRegistry>(loop_));
+};
+
+// host: and, where there is one, a real etcd; else mem:.
+class HostAndMoreSubject final : public Subject {
+ public:
+  Registry& registry() override { return *registry_; }
+  void end() override { registry_.reset(); }
+  bool until(const std::function<bool()>& holds) override { return world_.run_until(holds); }
+
+ private:
+  std::unique_ptr<Registry> more() {
+    if (EtcdProcess::is_installed()) return open_etcd(*(etcd_ = std::make_unique<EtcdProcess>()), world_);
+    return std::make_unique<MemRegistry>(world_.loop);
+  }
+
+  TempDirectory directory_;
+  RealWorld world_;
+  std::unique_ptr<EtcdProcess> etcd_;
+  std::unique_ptr<Registry> registry_ =
+      several(make_host_registry(*choose_host_place(url("host:?dir=" + directory_.path)), world_.loop, world_.log,
+                                 world_.random),
+              more());
+};
+
 void on_each(void (*behaviour)(Subject& subject)) {
   {
     MemSubject mem{Duration()};
@@ -116,6 +164,14 @@ void on_each(void (*behaviour)(Subject& subject)) {
   {
     PostedSubject posted;
     behaviour(posted);
+  }
+  {
+    TwoMemsSubject mems;
+    behaviour(mems);
+  }
+  {
+    HostAndMoreSubject host_and_more;
+    behaviour(host_and_more);
   }
   if (EtcdProcess::is_installed()) {
     EtcdSubject etcd;
