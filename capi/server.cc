@@ -370,12 +370,21 @@ int32_t nebula_server_drain(nebula_server* server, int32_t timeout_ms, uint64_t 
       first->post_event(event);
     });
   };
+  std::vector<Branch*> branches;
   for (const std::unique_ptr<Branch>& branch : server->branches) {
-    branch->loop().post([branch = branch.get(), wait, count_down] {
-      branch->health.shut_down();
-      branch->running->drain(wait, count_down);
-    });
+    branches.push_back(branch.get());
+    branch->loop().post([branch = branch.get()] { branch->health.shut_down(); });
   }
+  // No connection is told to go before callers can know of it from the registry. If the server is freed first, nobody
+  // goes on; after that, what was posted to the other loops stands before what frees their branches.
+  loop->post([branches, wait, count_down] {
+    branches[0]->running->step_down(wait, [branches, count_down](Duration left) {
+      for (size_t at = 1; at < branches.size(); at++)
+        branches[at]->loop().post(
+            [branch = branches[at], left, count_down] { branch->running->drain(left, count_down); });
+      branches[0]->running->drain(left, count_down);
+    });
+  });
   return NEBULA_OK;
 }
 

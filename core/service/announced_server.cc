@@ -5,8 +5,10 @@
 #include <cstdlib>
 
 #include "base/hash.h"
+#include "base/limits.h"
 #include "base/log.h"
 #include "base/random.h"
+#include "base/tally.h"
 
 namespace nebula {
 
@@ -21,22 +23,12 @@ std::string new_instance_id(Random& random) {
   return text;
 }
 
-// Answers once, when the last of several has answered; the first failure is the answer.
-struct Tally {
-  size_t left;
-  Status failure;
-  Done<bool> done;
-
-  void count(const Status& status) {
-    if (failure.ok() && !status.ok()) failure = status;
-    if (--left == 0) done(failure.ok() ? Result<bool>(true) : Result<bool>(failure));
-  }
-};
-
 }  // namespace
 
 AnnouncedServer::AnnouncedServer(const Env& env, Registry* registry, const Router& router, ServerLimits limits)
-    : registry_(registry),
+    : loop_(env.loop),
+      log_(env.log),
+      registry_(registry),
       id_(new_instance_id(env.random)),
       server_(env.loop, env.network, env.log, router, limits) {}
 
@@ -76,9 +68,39 @@ void AnnouncedServer::announce(const std::vector<std::string>& names, Done<bool>
   }
 }
 
+// First the mark: a connection that is told to go before callers know of it would be dialled again at once.
+void AnnouncedServer::step_down(Duration wait, Fn<void(Duration left)> then) {
+  if (std::exchange(has_stepped_down_, true) || leases_.empty()) return then(wait);
+  Time until = loop_.now() + wait;
+  stepped_down_ = std::move(then);
+  step_timer_ = loop_.after(std::min(wait, limits::drain_mark_wait), [this, until] { go_on(until); });
+  std::shared_ptr<Tally> tally(new Tally{leases_.size(), {}, [self = anchor_.ref(), until](Result<bool> marked) {
+    AnnouncedServer* server = self.get();
+    if (server == nullptr) return;
+    if (!marked.ok()) NEBULA_LOG(server->log_, info, "drains, but not every caller knows: " + marked.status().text());
+    // In a later step: it may come at once.
+    server->loop_.later([self, until] {
+      if (self.get() != nullptr) self.get()->go_on(until);
+    });
+  }});
+  for (const std::unique_ptr<Lease>& lease : leases_)
+    lease->drain([tally](Result<bool> marked) { tally->count(marked.status()); });
+}
+
+void AnnouncedServer::go_on(Time until) {
+  step_timer_.reset();
+  if (!stepped_down_) return;
+  Fn<void(Duration)> then = std::move(stepped_down_);
+  then(std::max(until - loop_.now(), Duration{}));
+}
+
 void AnnouncedServer::drain(Duration wait, Fn<void()> then) {
-  leases_.clear();
-  server_.drain(wait, std::move(then));
+  step_down(wait, [this, then = std::move(then)](Duration left) mutable {
+    server_.drain(left, [this, then = std::move(then)]() mutable {
+      leases_.clear();
+      then();
+    });
+  });
 }
 
 }  // namespace nebula

@@ -8,6 +8,8 @@
 #include <vector>
 
 #include "base/driver.h"
+#include "loop/anchor.h"
+#include "loop/loop.h"
 #include "rpc/server.h"
 #include "service/registry/registry.h"
 
@@ -27,17 +29,28 @@ class AnnouncedServer {
   // All that is listened at, under each of the names. Answers when every watcher can see all of them.
   void announce(const std::vector<std::string>& names, Done<bool> done);
 
-  // Withdraws the names, then lets the server drain.
+  // Has the registry say that it drains, so that callers go elsewhere, and tells how much of the time is left when it has:
+  // no later than after limits::drain_mark_wait. For a server on several loops, of which one is announced.
+  void step_down(Duration wait, Fn<void(Duration left)> then);
+
+  // Steps down, unless it has; then connections are told to go, and what runs may end within the time. Withdrawn at last.
   void drain(Duration wait, Fn<void()> then);
 
   std::vector<Url> urls() const { return server_.urls(); }
   std::vector<Url> share() { return server_.share(); }
 
  private:
+  void go_on(Time until);
+
+  Loop& loop_;
+  Log& log_;
   Registry* registry_;
   std::string id_;
   Server server_;
   std::vector<std::unique_ptr<Lease>> leases_;
+  bool has_stepped_down_ = false;
+  Fn<void(Duration left)> stepped_down_;  // while the registry is asked to say so
+  std::unique_ptr<Timer> step_timer_;
   Anchor<AnnouncedServer> anchor_{*this};
 };
 

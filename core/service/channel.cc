@@ -377,13 +377,13 @@ Status Channel::why_not() const {
     if (!trouble_.ok()) text.append("; ").append(trouble_.message());
     return unavailable(std::move(text));
   }
-  text = "\"" + service_ + "\" has " + std::to_string(nodes_.size()) +
-         (nodes_.size() == 1 ? " instance, but it cannot be reached: " : " instances, but none can be reached: ");
+  bool is_one = nodes_.size() == 1;
+  text = "\"" + service_ + "\" has " + std::to_string(nodes_.size()) + (is_one ? " instance, but it " : " instances, but ");
   for (const std::unique_ptr<Node>& node : nodes_) {
-    if (node->trouble().ok()) continue;
-    return unavailable(text.append(node->trouble().message()));
+    if (node->endpoint.draining || node->trouble().ok()) continue;
+    return unavailable(text.append(is_one ? "cannot be reached: " : "none can be reached: ").append(node->trouble().message()));
   }
-  return unavailable(text.append("all are draining"));
+  return unavailable(text.append(is_one ? "is draining: it takes no new calls" : "all are draining: they take no new calls"));
 }
 
 // ---- a channel to every name

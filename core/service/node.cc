@@ -63,7 +63,10 @@ Node::~Node() {
 
 void Node::set_endpoint(const Endpoint& now) {
   bool did_drain = std::exchange(endpoint, now).draining;
-  if (did_drain != now.draining) update_usable();
+  if (did_drain == now.draining) return;
+  // Nothing new is opened there, and a dial that is under way is not wanted any more.
+  if (now.draining && state_ == State::connecting) state_ = State::idle;
+  update_usable();
 }
 
 void Node::connect() {

@@ -11,14 +11,22 @@ namespace nebula {
 
 class EtcdRegistry::EtcdLease final : public Lease {
  public:
-  EtcdLease(Anchor<EtcdRegistry>::Ref registry, std::string key) : registry_(std::move(registry)), key_(std::move(key)) {}
+  EtcdLease(Anchor<EtcdRegistry>::Ref registry, std::string key, Record record)
+      : registry_(std::move(registry)), key_(std::move(key)), record_(std::move(record)) {}
   ~EtcdLease() override {
     if (EtcdRegistry* registry = registry_.get()) registry->announcer_.remove(key_);
+  }
+  void drain(Done<bool> done) override {
+    EtcdRegistry* registry = registry_.get();
+    if (registry == nullptr) return done(unavailable("the registry was closed"));
+    record_.endpoint.draining = true;
+    registry->announcer_.change(key_, record_.text(), std::move(done));
   }
 
  private:
   Anchor<EtcdRegistry>::Ref registry_;
   const std::string key_;
+  Record record_;
 };
 
 namespace {
@@ -70,10 +78,13 @@ void EtcdRegistry::announce(std::string_view service, Endpoint self, Done<std::u
   if (!urls.ok()) return done(urls.status());
   record.endpoint.urls = std::move(*urls);
   std::string key = place_.directory + record.service + "/" + record.endpoint.id;
-  announcer_.add(key, record.text(), [self = anchor_.ref(), key, done = std::move(done)](Result<bool>&& added) mutable {
-    if (!added.ok()) return done(added.status());
-    done(std::unique_ptr<Lease>(std::make_unique<EtcdLease>(std::move(self), std::move(key))));
-  });
+  std::string text = record.text();
+  announcer_.add(key, std::move(text),
+                 [self = anchor_.ref(), key, record = std::move(record), done = std::move(done)](Result<bool>&& added) mutable {
+                   if (!added.ok()) return done(added.status());
+                   done(std::unique_ptr<Lease>(
+                       std::make_unique<EtcdLease>(std::move(self), std::move(key), std::move(record))));
+                 });
 }
 
 Snapshot EtcdRegistry::snapshot(std::string_view service) {

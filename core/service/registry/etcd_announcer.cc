@@ -22,12 +22,23 @@ void EtcdAnnouncer::leave() {
 void EtcdAnnouncer::add(std::string key, std::string value, Done<bool> done) {
   auto [at, is_new] = announced_.try_emplace(key);
   if (!is_new) return done(already_exists("\"" + key + "\" is announced already"));
-  at->second = {std::move(value), std::move(done)};
+  at->second.value = std::move(value);
+  at->second.done = std::move(done);
   if (holds_ && withdrawn_.contains(key)) return;  // first it has to be gone: etcd may turn the two round
   if (holds_) return put(key);
   if (api_ != nullptr) return;  // on the way
   retry_timer_.reset();         // whoever announces wants to know now
   begin();
+}
+
+void EtcdAnnouncer::change(const std::string& key, std::string value, Done<bool> done) {
+  auto at = announced_.find(key);
+  if (at == announced_.end()) return done(failed_precondition("\"" + key + "\" is not announced any more"));
+  at->second.value = std::move(value);
+  if (api_ == nullptr) return done(unreachable("it will be told when it can be"));
+  at->second.changed = std::move(done);
+  at->second.is_another = true;  // two at a time etcd may turn round
+  if (holds_ && !at->second.is_on_the_way) put(key);
 }
 
 void EtcdAnnouncer::remove(const std::string& key) {
@@ -93,7 +104,10 @@ void EtcdAnnouncer::on_message(Bytes message) {
 // ---- keys
 
 void EtcdAnnouncer::put(const std::string& key) {
-  api_->put(key, announced_[key].value, lease_, [self = anchor_.ref(), attempt = attempt_, key](Result<bool>&& result) {
+  Announced& announced = announced_[key];
+  announced.is_on_the_way = true;
+  announced.is_another = false;
+  api_->put(key, announced.value, lease_, [self = anchor_.ref(), attempt = attempt_, key](Result<bool>&& result) {
     EtcdAnnouncer* announcer = self.get();
     if (announcer == nullptr || announcer->attempt_ != attempt) return;
     auto found = announcer->announced_.find(key);
@@ -102,7 +116,11 @@ void EtcdAnnouncer::put(const std::string& key) {
       if (result.status().code() == Code::not_found) announcer->lease_ = 0;
       return announcer->fail(result.status());
     }
-    if (found->second.done) std::exchange(found->second.done, {})(true);
+    found->second.is_on_the_way = false;
+    if (found->second.is_another) return announcer->put(key);
+    Done<bool> done = std::exchange(found->second.done, {}), changed = std::exchange(found->second.changed, {});
+    if (done) done(true);
+    if (changed) changed(true);
   });
 }
 
@@ -125,6 +143,10 @@ void EtcdAnnouncer::fail(Status why) {
   renew_timer_.reset();
   NEBULA_LOG(env_.log, warn, "the registry at " + place_.addresses.front() + ": " + std::string(why.message()));
   std::vector<Done<bool>> unanswered;
+  for (auto& [key, announced] : announced_) {
+    announced.is_on_the_way = false;
+    if (announced.changed) unanswered.push_back(std::exchange(announced.changed, {}));
+  }
   for (auto each = announced_.begin(); each != announced_.end();) {
     bool is_answered = !each->second.done;
     if (!is_answered) unanswered.push_back(std::move(each->second.done));
@@ -135,8 +157,11 @@ void EtcdAnnouncer::fail(Status why) {
     backoff_ = std::min(backoff_ * 2, limits::etcd_backoff_max);
     retry_timer_ = env_.loop.after(half + Duration{env_.random.between(0, half.ns)}, [this] { begin(); });
   }
-  for (Done<bool>& done : unanswered)
-    done(unavailable("the registry at " + place_.addresses.front() + " cannot be reached: " + std::string(why.message())));
+  for (Done<bool>& done : unanswered) done(unreachable(why.message()));
+}
+
+Status EtcdAnnouncer::unreachable(std::string_view why) const {
+  return unavailable("the registry at " + place_.addresses.front() + " cannot be reached: " + std::string(why));
 }
 
 }  // namespace nebula

@@ -23,12 +23,17 @@ class EtcdAnnouncer final : ConversationEvents {
   // Answers when etcd has it; already_exists if we have announced that key. A failure then is the answer; later ones are
   // made good.
   void add(std::string key, std::string value, Done<bool> done);
+  // Another value for a key that was added. Answers when etcd has it; after a failure it has it later.
+  void change(const std::string& key, std::string value, Done<bool> done);
   void remove(const std::string& key);
 
  private:
   struct Announced {
     std::string value;
-    Done<bool> done;  // empty: answered
+    Done<bool> done;     // of `add`; empty: answered
+    Done<bool> changed;  // of `change`
+    bool is_on_the_way = false;
+    bool is_another = false;  // what is on the way is not the value any more
   };
 
   void begin();
@@ -37,6 +42,7 @@ class EtcdAnnouncer final : ConversationEvents {
   void put(const std::string& key);
   void take_away(const std::string& key);
   void fail(Status why);
+  Status unreachable(std::string_view why) const;
   void leave();  // the connection
   void on_message(Bytes message) override;
   void on_end(Status why) override { fail(std::move(why)); }

@@ -37,6 +37,7 @@ class HostRegistry final : public Registry, HostView::Listener, Watchers::Source
   Snapshot snapshot(std::string_view service) override;
 
   Result<std::unique_ptr<Lease>> place(Record record);
+  Status mark(const std::string& name);
   void withdraw(const std::string& name);
   void start_keeper();
   void tell_of_no_keeper(const Status& why);
@@ -67,6 +68,11 @@ class HostRegistry::HostLease final : public Lease {
       : registry_(std::move(registry)), name_(std::move(name)) {}
   ~HostLease() override {
     if (HostRegistry* registry = registry_.get()) registry->withdraw(name_);
+  }
+  void drain(Done<bool> done) override {
+    HostRegistry* registry = registry_.get();
+    Status marked = registry != nullptr ? registry->mark(name_) : unavailable("the registry was closed");
+    done(marked.ok() ? Result<bool>(true) : Result<bool>(std::move(marked)));
   }
 
  private:
@@ -115,6 +121,18 @@ Result<std::unique_ptr<Lease>> HostRegistry::place(Record record) {
   view_.own(name);
   announced_.emplace(name, Announced{std::move(record), std::move(*file)});
   return std::unique_ptr<Lease>(std::make_unique<HostLease>(anchor_.ref(), std::move(name)));
+}
+
+// The new file takes the place of the old one in one step, and has its lock by then: nobody takes it for a death.
+Status HostRegistry::mark(const std::string& name) {
+  auto at = announced_.find(name);
+  if (at == announced_.end() || is_forked()) return failed_precondition("host registry: " + name + " is not announced here");
+  at->second.record.endpoint.draining = true;
+  if (Status usable = ready(); !usable.ok()) return usable;
+  Result<std::unique_ptr<HeldFile>> file = view_.directory().place(name, at->second.record.text());
+  if (!file.ok()) return file.status().with_context("host registry");
+  at->second.file = std::move(*file);
+  return {};
 }
 
 void HostRegistry::withdraw(const std::string& name) {

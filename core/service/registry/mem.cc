@@ -14,6 +14,10 @@ class MemRegistry::MemLease final : public Lease {
   ~MemLease() override {
     if (MemRegistry* registry = registry_.get()) registry->withdraw(key_, number_);
   }
+  void drain(Done<bool> done) override {
+    if (MemRegistry* registry = registry_.get()) return registry->mark(key_, number_, std::move(done));
+    done(unavailable("the registry was closed"));
+  }
 
  private:
   Anchor<MemRegistry>::Ref registry_;
@@ -45,6 +49,15 @@ bool MemRegistry::kill(std::string_view service, std::string_view id) {
   return true;
 }
 
+void MemRegistry::mark(const Key& key, uint64_t number, Done<bool> done) {
+  auto at = instances_.find(key);
+  if (at == instances_.end() || at->second.number != number)
+    return done(failed_precondition("instance " + key.second + " of " + key.first + " is not announced any more"));
+  at->second.endpoint.draining = true;
+  marked_.push_back(std::move(done));
+  tell_soon();
+}
+
 void MemRegistry::withdraw(const Key& key, uint64_t number) {
   auto at = instances_.find(key);
   if (at == instances_.end() || at->second.number != number) return;
@@ -69,12 +82,15 @@ void MemRegistry::tell() {
   will_tell_ = false;
   std::vector<Waiting> waiting = std::move(waiting_);
   waiting_.clear();
+  std::vector<Done<bool>> marked = std::move(marked_);
+  marked_.clear();
   Anchor<MemRegistry>::Ref self = anchor_.ref();
   watchers_.tell(*this, true);
   for (Waiting& announced : waiting) {
     std::unique_ptr<Lease> lease = std::make_unique<MemLease>(self, std::move(announced.key), announced.number);
     announced.done(std::move(lease));
   }
+  for (Done<bool>& done : marked) done(true);
 }
 
 Snapshot MemRegistry::snapshot(std::string_view service) {

@@ -43,6 +43,7 @@ class MemRegistry final : public Registry, Watchers::Source {
   };
 
   Snapshot snapshot(std::string_view service) override;
+  void mark(const Key& key, uint64_t number, Done<bool> done);
   void withdraw(const Key& key, uint64_t number);
   void tell_soon();
   void tell();
@@ -51,6 +52,7 @@ class MemRegistry final : public Registry, Watchers::Source {
   const Duration delay_;
   std::map<Key, Instance> instances_;
   std::vector<Waiting> waiting_;  // announced, but not told to all watchers
+  std::vector<Done<bool>> marked_;  // likewise
   uint64_t announcements_ = 0;
   bool will_tell_ = false;
   std::unique_ptr<Timer> timer_;

@@ -29,6 +29,10 @@ class PostedRegistry::PostedLease final : public Lease {
   ~PostedLease() override {
     if (PostedRegistry* registry = registry_.get()) registry->end_lease(id_);
   }
+  void drain(Done<bool> done) override {
+    if (PostedRegistry* registry = registry_.get()) return registry->drain_lease(id_, std::move(done));
+    done(unavailable("the registry was closed"));
+  }
 
  private:
   Anchor<PostedRegistry>::Ref registry_;
@@ -59,8 +63,17 @@ class PostedRegistry::Here {
     done(std::unique_ptr<Lease>(std::make_unique<PostedLease>(registry_, id)));
   }
 
+  void on_marked(uint64_t id, Result<bool> result) {
+    auto at = markers_.find(id);
+    if (at == markers_.end()) return;
+    Done<bool> done = std::move(at->second);
+    markers_.erase(at);
+    done(std::move(result));
+  }
+
   std::map<uint64_t, Fn<void(Snapshot)>> watchers_;
   std::map<uint64_t, Done<std::unique_ptr<Lease>>> announcers_;
+  std::map<uint64_t, Done<bool>> markers_;
 
  private:
   Anchor<PostedRegistry>::Ref registry_;
@@ -85,6 +98,14 @@ class PostedRegistry::There {
     });
   }
 
+  void drain(uint64_t id, uint64_t lease) {
+    auto at = leases_.find(lease);
+    if (at == leases_.end()) return on_marked(id, failed_precondition("it is not announced any more"));
+    at->second->drain([there = anchor_.ref(), id](Result<bool> result) {
+      if (there.get() != nullptr) there.get()->on_marked(id, std::move(result));
+    });
+  }
+
   std::map<uint64_t, std::unique_ptr<Watch>> watches_;
   std::map<uint64_t, std::unique_ptr<Lease>> leases_;
 
@@ -94,6 +115,11 @@ class PostedRegistry::There {
     if (lease.ok()) leases_[id] = std::move(*lease);
     here_loop_.post(
         [here = &here_, id, status = std::move(status)]() mutable { here->on_announced(id, std::move(status)); });
+  }
+
+  void on_marked(uint64_t id, Result<bool> result) {
+    here_loop_.post(
+        [here = &here_, id, result = std::move(result)]() mutable { here->on_marked(id, std::move(result)); });
   }
 
   Registry& registry_;
@@ -118,12 +144,15 @@ PostedRegistry::~PostedRegistry() {
   }
   std::map<uint64_t, Done<std::unique_ptr<Lease>>> unanswered = std::move(here_->announcers_);
   here_->announcers_.clear();
+  std::map<uint64_t, Done<bool>> unmarked = std::move(here_->markers_);
+  here_->markers_.clear();
   here_->watchers_.clear();
   home_.run_sync([this] {
     there_.reset();
     loop_.post([here = std::move(here_)] {});
   });
   for (auto& [id, done] : unanswered) done(cancelled("the registry was closed"));
+  for (auto& [id, done] : unmarked) done(cancelled("the registry was closed"));
 }
 
 std::unique_ptr<Watch> PostedRegistry::watch(std::string_view service, Fn<void(Snapshot)> on_change) {
@@ -154,6 +183,12 @@ void PostedRegistry::end_watch(uint64_t id) {
 
 void PostedRegistry::end_lease(uint64_t id) {
   home_.loop().post([there = there_.get(), id] { there->leases_.erase(id); });
+}
+
+void PostedRegistry::drain_lease(uint64_t id, Done<bool> done) {
+  uint64_t marker = ++ids_given_;
+  here_->markers_[marker] = std::move(done);
+  home_.loop().post([there = there_.get(), marker, id] { there->drain(marker, id); });
 }
 
 }  // namespace nebula

@@ -33,6 +33,7 @@ class PostedRegistry final : public Registry {
 
   void end_watch(uint64_t id);
   void end_lease(uint64_t id);
+  void drain_lease(uint64_t id, Done<bool> done);
 
   LoopThread& home_;
   Registry& registry_;

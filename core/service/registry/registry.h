@@ -44,6 +44,10 @@ class Watch {
 class Lease {
  public:
   virtual ~Lease() = default;  // withdraws the endpoint
+
+  // Marks the endpoint as draining, for as long as it is announced. Answers when every watcher can see it; not ok: they may
+  // see it later. Where nothing is announced there is nothing to mark.
+  virtual void drain(Done<bool> done) { done(true); }
 };
 
 class Registry {

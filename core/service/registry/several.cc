@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/limits.h"
+#include "base/tally.h"
 #include "loop/anchor.h"
 #include "service/registry/watchers.h"
 
@@ -71,6 +72,12 @@ Snapshot merged(const Heard& heard) {
 // What is announced in several, or on the way there.
 class SeveralLease final : public Lease {
  public:
+  void drain(Done<bool> done) override {
+    std::shared_ptr<Tally> tally = std::make_shared<Tally>(Tally{leases.size(), {}, std::move(done)});
+    for (const std::unique_ptr<Lease>& each : leases)
+      each->drain([tally](Result<bool> result) { tally->count(result.status()); });
+  }
+
   std::vector<std::unique_ptr<Lease>> leases;
 };
 

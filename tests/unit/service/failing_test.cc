@@ -2,6 +2,7 @@
 #include <criterion/criterion.h>
 
 #include "kit/cluster.h"
+#include "kit/dials.h"
 
 using namespace nebula;
 using namespace nebula::kit;
@@ -195,4 +196,63 @@ Test(draining, gives_no_new_calls_to_a_node_whose_record_says_so_and_lets_it_fin
   announce(leaves.endpoint(), of_leaver);
   for (int i = 0; i < 20; i++) cr_assert(cluster.run(*channel) == "OK");
   cr_assert_eq(leaves.greet.calls, 10, "it has changed its mind");
+}
+
+Test(draining, opens_nothing_at_a_node_whose_record_says_so) {
+  Cluster cluster;
+  std::unique_ptr<Instance> leaves = cluster.serve("hello", "a");
+  leaves->lease->drain([](Result<bool>) {});
+  cluster.settle();
+  std::unique_ptr<Channel> channel = cluster.channel_with("");
+  cr_assert_eq(cluster.run(*channel), "UNAVAILABLE: \"hello\" has 1 instance, but it is draining: it takes no new calls");
+  cluster.world.loop.run_for(sec(300));
+  cr_assert_eq(leaves->server->session_count(), 0);
+
+  std::unique_ptr<Instance> also = cluster.serve("hello", "b");
+  cr_assert_eq(cluster.run(*channel), "OK");
+  also->lease->drain([](Result<bool>) {});
+  cluster.settle();
+  cr_assert_eq(cluster.run(*channel), "UNAVAILABLE: \"hello\" has 2 instances, but all are draining: they take no new calls");
+  cr_assert_eq(leaves->server->session_count(), 0);
+}
+
+Test(draining, gives_up_a_dial_that_is_under_way) {
+  Cluster cluster;
+  Dials dials(cluster.world);
+  Instance leaves(cluster, "hello", "a");
+  std::unique_ptr<Lease> lease;
+  cluster.registry.announce("hello", {"a", {url("door:a")}},
+                            [&](Result<std::unique_ptr<Lease>> result) { lease = std::move(*result); });
+  cluster.settle();
+  std::unique_ptr<Channel> channel = cluster.channel("hello", nullptr, &dials.network);
+  Call call;
+  cr_assert_eq(cluster.run(*channel, call), "open");
+  cr_assert_eq(dials.dials.size(), 1u);
+  lease->drain([](Result<bool>) {});
+  cluster.settle();
+  cr_assert_eq(call.end(), "UNAVAILABLE: \"hello\" has 1 instance, but it is draining: it takes no new calls");
+  dials.open(0, "a");
+  cluster.world.loop.run_for(sec(60));
+  cr_assert(leaves.server->session_count() == 0 && dials.dials.size() == 1);
+}
+
+Test(draining, has_calls_that_may_wait_taken_by_the_one_that_comes_in_its_place) {
+  Cluster cluster;
+  std::unique_ptr<Instance> leaves = cluster.serve("hello", "a");
+  std::unique_ptr<Channel> channel = cluster.channel_with("");
+  cr_assert_eq(cluster.run(*channel), "OK");
+  leaves->lease->drain([](Result<bool>) {});
+  cluster.settle();
+  Call waits, does_not;
+  waits.wait_for_ready = true;
+  cr_assert_eq(cluster.run(*channel, waits), "open");
+  cr_assert_eq(cluster.run(*channel, does_not),
+               "UNAVAILABLE: \"hello\" has 1 instance, but it is draining: it takes no new calls");
+  std::unique_ptr<Instance> comes = cluster.serve("hello", "b");
+  cluster.settle();
+  cr_assert_eq(waits.end(), "OK");
+  cr_assert(comes->greet.calls == 1 && leaves->greet.calls == 1);
+  leaves->withdraw();
+  cluster.settle();
+  cr_assert_eq(cluster.run(*channel), "OK");
 }

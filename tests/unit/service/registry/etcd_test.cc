@@ -179,3 +179,28 @@ Test(registry_etcd, takes_no_address_that_means_nothing_elsewhere) {
                      [&](Result<std::unique_ptr<Lease>> lease) { status = lease.status(); });
   cr_assert_eq(status.code(), Code::invalid_argument);
 }
+
+Test(registry_etcd, a_mark_that_could_not_be_told_is_told_later) {
+  NEEDS_ETCD;
+  Scene scene;
+  Seen seen(*scene.clients, "hello");
+  cr_assert(scene.announce("hello", "a").ok());
+  cr_assert(scene.until_sees(seen, {"a"}));
+  scene.etcd.kill();
+  std::optional<Status> outcome;
+  scene.leases[0]->drain([&](Result<bool> result) { outcome = result.status(); });
+  cr_assert(scene.world.run_until([&] { return outcome.has_value(); }, sec(20)));
+  cr_assert_eq(outcome->code(), Code::unavailable);
+  scene.etcd.start();
+  auto drains = [&] {
+    const EndpointList& now = *seen.snapshots.back().endpoints;
+    return now.size() == 1 && now[0].draining;
+  };
+  cr_assert(scene.world.run_until(drains, sec(20)));
+  // Nor does an etcd that has lost its memory make it forget.
+  scene.etcd.kill();
+  scene.etcd.forget();
+  scene.etcd.start();
+  cr_assert(scene.until_troubled(seen, true) && scene.until_troubled(seen, false));
+  cr_assert(scene.world.run_until(drains, sec(20)));
+}

@@ -167,6 +167,29 @@ Test(registry_host, sees_what_two_registries_of_one_process_announce) {
   cr_assert(one.until_sees(seen, {"a"}));
 }
 
+Test(registry_host, shows_a_mark_to_other_processes_and_never_takes_it_for_a_death) {
+  TempDirectory directory;
+  Host host(directory.path), other(directory.path);
+  Seen seen(*other.registry, "hello");
+  cr_assert(host.announce("hello", endpoint("a")).ok());
+  cr_assert(other.until_sees(seen, {"a"}));
+  bool is_marked = false;
+  host.leases[0]->drain([&](Result<bool> result) { is_marked = result.ok(); });
+  cr_assert(host.until([&] { return is_marked; }));
+  cr_assert(other.until([&] { return seen.snapshots.back().endpoints->front().draining; }));
+  // The old file has been closed, and after all looks at it the instance is there.
+  Time end = other.loop->now() + ms(100);
+  cr_assert(other.until([&] { return other.loop->now() >= end; }));
+  cr_assert(seen.ids() == Ids{"a"} && seen.snapshots.back().died.empty());
+  cr_assert_eq(files_of(directory.path, ".record").size(), 1u);
+  // A mark outlives the removal of its file.
+  for (const std::string& name : files_of(directory.path, ".record")) unlink(directory.file(name).c_str());
+  cr_assert(host.until([&] { return files_of(directory.path, ".record").size() == 1; }));
+  Seen fresh(*other.registry, "hello");
+  cr_assert(other.until_sees(fresh, {"a"}));
+  cr_assert(fresh.snapshots.back().endpoints->front().draining);
+}
+
 // --- leftovers ---
 
 Test(registry_host, sweeps_what_dead_processes_left_when_it_starts) {

@@ -285,6 +285,49 @@ Test(registry, refuses_the_same_instance_twice_and_takes_it_again_after_it_was_w
   });
 }
 
+Test(registry, marks_an_instance_as_draining_until_it_is_withdrawn) {
+  on_each([](Subject& subject) {
+    std::unique_ptr<Lease> a, b;
+    cr_assert(subject.announce("hello", "a", &a).ok());
+    cr_assert(subject.announce("hello", "b", &b).ok());
+    Seen seen(subject.registry(), "hello");
+    cr_assert(subject.until([&] { return seen.ids() == Ids{"a", "b"}; }));
+    std::optional<Status> outcome;
+    a->drain([&](Result<bool> result) { outcome = result.status(); });
+    cr_assert(subject.until([&] { return outcome.has_value(); }));
+    cr_assert(outcome->ok(), "%s", outcome->text().c_str());
+    Seen late(subject.registry(), "hello");
+    for (const Seen* each : {&seen, &late}) {
+      auto drains = [&] {
+        if (each->snapshots.empty() || each->snapshots.back().endpoints->size() != 2) return false;
+        const EndpointList& now = *each->snapshots.back().endpoints;
+        return now[now[0].id == "a" ? 0 : 1].draining && !now[now[0].id == "a" ? 1 : 0].draining;
+      };
+      cr_assert(subject.until(drains));
+      for (const Snapshot& snapshot : each->snapshots) cr_assert_eq(snapshot.endpoints->size(), 2u, "never off the list");
+    }
+    a.reset();
+    cr_assert(subject.until([&] { return seen.ids() == Ids{"b"}; }));
+    cr_assert(subject.announce("hello", "a", &a).ok());
+    cr_assert(subject.until([&] { return seen.ids() == Ids{"a", "b"}; }));
+    cr_assert(!seen.snapshots.back().endpoints->front().draining);
+  });
+}
+
+Test(registry, answers_a_mark_also_when_it_goes_first) {
+  on_each([](Subject& subject) {
+    std::unique_ptr<Lease> lease;
+    cr_assert(subject.announce("hello", "a", &lease).ok());
+    bool is_answered = false;
+    lease->drain([&](Result<bool>) { is_answered = true; });
+    subject.end();
+    cr_assert(is_answered);
+    is_answered = false;
+    lease->drain([&](Result<bool> result) { is_answered = !result.ok(); });
+    cr_assert(is_answered, "a lease that outlives its registry marks nothing, and says so");
+  });
+}
+
 Test(registry, says_nothing_after_the_watch_has_ended) {
   on_each([](Subject& subject) {
     Seen ended(subject.registry(), "hello"), seen(subject.registry(), "hello");
