@@ -2,13 +2,13 @@
 #include "service/announced_server.h"
 
 #include <cstdio>
-#include <cstdlib>
 
 #include "base/hash.h"
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/random.h"
 #include "base/tally.h"
+#include "service/self.h"
 
 namespace nebula {
 
@@ -55,9 +55,9 @@ Status AnnouncedServer::listen_default(std::string_view name) {
 void AnnouncedServer::announce(const std::vector<std::string>& names, Done<bool> done) {
   if (names.empty()) return done(true);
   NEBULA_ASSERT(registry_ != nullptr);
-  std::shared_ptr<Tally> tally = std::make_shared<Tally>(Tally{names.size(), {}, std::move(done)});
   Endpoint self{id_, server_.urls()};
-  if (const char* zone = std::getenv("NEBULA_ZONE")) self.zone = zone;
+  if (Status status = describe_self(&self); !status.ok()) return done(std::move(status));
+  std::shared_ptr<Tally> tally = std::make_shared<Tally>(Tally{names.size(), {}, std::move(done)});
   for (const std::string& name : names) {
     registry_->announce(name, self,
                         [self = anchor_.ref(), tally, name](Result<std::unique_ptr<Lease>> lease) {

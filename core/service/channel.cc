@@ -121,7 +121,8 @@ void Channel::on_snapshot(Snapshot snapshot) {
   look_timer_.reset();
   trouble_ = snapshot.trouble;
   similar_ = std::move(snapshot.similar);
-  EndpointList endpoints = subset_of(*snapshot.endpoints, policy_.nodes_max, client_);
+  EndpointList endpoints =
+      subset_of(policy_.filter.choose(*snapshot.endpoints, service_, &filtered_), policy_.nodes_max, client_);
   for (Endpoint& each : endpoints) each.urls = trusted_urls(std::move(each.urls), tls_);
   NEBULA_LOG(env_.log, debug, "\"" + service_ + "\" has " + std::to_string(endpoints.size()) + " instances");
 
@@ -372,7 +373,7 @@ bool Channel::may_wait() const {
 Status Channel::why_not() const {
   std::string text;
   if (nodes_.empty()) {
-    text = "no instance of \"" + service_ + "\" is announced";
+    text = filtered_.empty() ? "no instance of \"" + service_ + "\" is announced" : filtered_;
     text.append(did_you_mean(similar_));
     if (!trouble_.ok()) text.append("; ").append(trouble_.message());
     return unavailable(std::move(text));

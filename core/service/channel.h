@@ -101,6 +101,7 @@ class Channel final : public Service, public NodeEvents {
   std::unique_ptr<Timer> look_timer_;   // set while the first word of a watch is awaited
   Status trouble_;                      // of the registry
   std::vector<std::string> similar_;
+  std::string filtered_;                // why no instance of those that there are is used; empty: some are
   std::vector<std::unique_ptr<Node>> nodes_;
   std::vector<std::unique_ptr<Node>> leaving_;  // gone from the registry, finishing their calls
   std::map<int64_t, Waiting> waiting_;          // by their turn

@@ -78,8 +78,9 @@ void EtcdRegistry::announce(std::string_view service, Endpoint self, Done<std::u
   if (!urls.ok()) return done(urls.status());
   record.endpoint.urls = std::move(*urls);
   std::string key = place_.directory + record.service + "/" + record.endpoint.id;
-  std::string text = record.text();
-  announcer_.add(key, std::move(text),
+  Result<std::string> text = record.checked_text();
+  if (!text.ok()) return done(text.status());
+  announcer_.add(key, std::move(*text),
                  [self = anchor_.ref(), key, record = std::move(record), done = std::move(done)](Result<bool>&& added) mutable {
                    if (!added.ok()) return done(added.status());
                    done(std::unique_ptr<Lease>(

@@ -106,14 +106,10 @@ void HostRegistry::announce(std::string_view service, Endpoint self, Done<std::u
 Result<std::unique_ptr<Lease>> HostRegistry::place(Record record) {
   start_keeper();
   record.alive = alive_;
-  std::string text = record.text();
-  // A line break in an address, say, would be lines of its own for whoever reads this.
-  Result<Record> read = Record::parse(text);
-  if (!read.ok() || read->endpoint != record.endpoint || text.size() > limits::record_bytes_max)
-    return invalid_argument("host registry: the addresses of " + record.service + " cannot be written down" +
-                            (read.ok() ? "" : ": " + std::string(read.status().message())));
+  Result<std::string> text = record.checked_text();
+  if (!text.ok()) return text.status().with_context("host registry");
   std::string name = record.file_name();
-  Result<std::unique_ptr<HeldFile>> file = view_.directory().place(name, text);
+  Result<std::unique_ptr<HeldFile>> file = view_.directory().place(name, *text);
   if (!file.ok())
     return Status(file.status().code(), "host registry: " + std::string(file.status().message()) + host_place_advice);
   // Everybody sees the record by now; but only with the keeper's lock it is sure to go in time when the process dies.

@@ -7,6 +7,8 @@
 #include <charconv>
 #include <optional>
 
+#include "base/limits.h"
+
 namespace nebula {
 
 namespace {
@@ -19,8 +21,9 @@ bool is_id_character(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
 }
 
-std::optional<uint32_t> number(std::string_view text) {
-  uint32_t value = 0;
+template <class T = uint32_t>
+std::optional<T> number(std::string_view text) {
+  T value = 0;
   auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
   return value;
@@ -63,6 +66,15 @@ Result<Record> Record::parse(std::string_view text) {
       record.endpoint.draining = value == "1";
     } else if (name == "zone") {
       record.endpoint.zone = value;
+    } else if (name == "group") {
+      record.endpoint.group = value;
+    } else if (name == "version") {
+      record.endpoint.version = value;
+    } else if (name == "label") {
+      size_t equals = std::min(value.find('='), value.size());
+      record.endpoint.labels.emplace(value.substr(0, equals), value.substr(std::min(equals + 1, value.size())));
+    } else if (name == "started") {
+      record.endpoint.started = number<int64_t>(value).value_or(0);
     } else if (name == "alive" && is_alive_name(value)) {
       record.alive = value;
     }
@@ -86,9 +98,23 @@ std::string Record::text() const {
   add("weight", std::to_string(endpoint.weight));
   if (endpoint.draining) add("draining", "1");
   if (!endpoint.zone.empty()) add("zone", endpoint.zone);
+  if (!endpoint.group.empty()) add("group", endpoint.group);
+  if (!endpoint.version.empty()) add("version", endpoint.version);
+  for (const auto& [name, value] : endpoint.labels) add("label", name + "=" + value);
+  if (endpoint.started != 0) add("started", std::to_string(endpoint.started));
   if (!alive.empty()) add("alive", alive);
   add("pid", std::to_string(getpid()));
   return out;
+}
+
+// A line break in an address, say, would be lines of its own for whoever reads this.
+Result<std::string> Record::checked_text() const {
+  std::string out = text();
+  Result<Record> read = parse(out);
+  if (read.ok() && read->endpoint == endpoint && out.size() <= limits::record_bytes_max) return out;
+  return invalid_argument("what " + service + " says of itself cannot be written down" +
+                          (read.ok() ? std::string(": it is longer than 16 KiB, or has line breaks")
+                                     : ": " + std::string(read.status().message())));
 }
 
 std::string Record::file_name() const {

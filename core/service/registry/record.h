@@ -8,6 +8,10 @@
 //   weight: 1
 //   draining: 1                      it finishes what it has, and takes no new calls; absent: it takes them
 //   zone: eu-1                       where it is; absent: nobody has said
+//   group: canary                    it belongs to; likewise
+//   version: 2.1                     of the program; likewise
+//   label: tier=gold                 what else it says of itself, a line for each
+//   started: 1763786400              when it did, in seconds since 1970
 //   alive: 90d2c1f4a5b6e7f8.alive    the file whose lock tells of the whole process; absent: this file's own lock does
 //   pid: 4711                        for people; numbers mean nothing in another container
 //
@@ -29,6 +33,7 @@ struct Record {
 
   static Result<Record> parse(std::string_view text);
   std::string text() const;
+  Result<std::string> checked_text() const;  // invalid_argument if it would be read otherwise, or is too long
   std::string file_name() const;  // "<service>.<instance>.record": ids have no dots, names of services may
 };
 

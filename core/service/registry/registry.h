@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -16,6 +17,8 @@
 
 namespace nebula {
 
+using Labels = std::map<std::string, std::string, std::less<>>;
+
 // One instance of a service.
 struct Endpoint {
   std::string id;         // unique among the instances of a service; a restart makes a new one
@@ -23,6 +26,10 @@ struct Endpoint {
   uint32_t weight = 1;
   bool draining = false;  // finishes what it has, and takes no new calls
   std::string zone = {};  // where it is, as far as anybody has said; service/balancer/closest.cc
+  std::string group = {};    // "canary"; this, version and labels are what service/filter.h chooses by
+  std::string version = {};  // of the program
+  Labels labels = {};        // whatever else
+  int64_t started = 0;       // in seconds since 1970, by its own clock; 0: not known
   uint32_t rank = 0;      // is called when none of a lower one can be: service/registry/several.h. Is announced nowhere
   bool operator==(const Endpoint&) const = default;
 };

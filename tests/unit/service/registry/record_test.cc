@@ -3,6 +3,8 @@
 
 #include <criterion/criterion.h>
 
+#include "base/limits.h"
+
 using namespace nebula;
 
 namespace {
@@ -15,6 +17,12 @@ Test(registry_record, is_read_as_it_was_written) {
   Record record{
       "shop.Cart", {"7f3a9c01", {*Url::parse("unix:/run/x.sock"), *Url::parse("tcp://[::1]:80")}, 7}, "90d2.alive"};
   record.alive = "90d2c1f4a5b6e7f8.alive";
+  record.endpoint.draining = true;
+  record.endpoint.zone = "eu-1";
+  record.endpoint.group = "canary";
+  record.endpoint.version = "2.1 (beta)";
+  record.endpoint.labels = {{"tier", "gold"}, {"note", "a=b: c"}, {"empty", ""}};
+  record.endpoint.started = 1'763'786'400;
   Result<Record> read = Record::parse(record.text());
   cr_assert(read.ok());
   cr_assert(read->endpoint == record.endpoint);
@@ -27,6 +35,26 @@ Test(registry_record, passes_over_names_it_does_not_know) {
   cr_assert(read.ok());
   cr_assert_eq(read->endpoint.urls.size(), 1u);
   cr_assert_eq(read->endpoint.weight, 1u);
+}
+
+Test(registry_record, is_not_written_where_it_would_be_read_otherwise) {
+  Record record{"hello", {"7f", {*Url::parse("tcp://a:1")}}, ""};
+  cr_assert(record.checked_text().ok());
+  for (std::string* text : {&record.endpoint.zone, &record.endpoint.group, &record.endpoint.version,
+                            &record.endpoint.labels["tier"], &record.endpoint.urls[0].host}) {
+    std::string before = std::exchange(*text, "x\nweight: 9");
+    cr_assert_eq(record.checked_text().status().code(), Code::invalid_argument);
+    *text = before;
+  }
+  cr_assert(record.checked_text().ok());
+  record.endpoint.labels["tier"] = std::string(limits::record_bytes_max, 'x');
+  cr_assert_eq(record.checked_text().status().code(), Code::invalid_argument);
+}
+
+Test(registry_record, reads_nonsense_in_what_is_added_as_nothing) {
+  Result<Record> read = Record::parse(std::string(minimal) + "started: soon\nlabel: tier\nlabel: =\nlabel: \n");
+  cr_assert(read.ok() && read->endpoint.started == 0);
+  cr_assert(read->endpoint.labels == (Labels{{"tier", ""}, {"", ""}}));
 }
 
 Test(registry_record, needs_version_service_instance_and_address) {

@@ -285,6 +285,23 @@ Test(registry, refuses_the_same_instance_twice_and_takes_it_again_after_it_was_w
   });
 }
 
+Test(registry, carries_all_that_an_instance_says_of_itself) {
+  on_each([](Subject& subject) {
+    Endpoint self = endpoint("a");
+    self.weight = 7;
+    self.zone = "eu-1";
+    self.group = "canary";
+    self.version = "2.1";
+    self.labels = {{"tier", "gold"}, {"disk", "ssd"}};
+    self.started = 1'763'786'400;
+    std::unique_ptr<Lease> lease;
+    subject.registry().announce("hello", self, [&](Result<std::unique_ptr<Lease>> result) { lease = std::move(*result); });
+    Seen seen(subject.registry(), "hello");
+    cr_assert(subject.until([&] { return lease != nullptr && seen.ids() == Ids{"a"}; }));
+    cr_assert(seen.snapshots.back().endpoints->front() == self);
+  });
+}
+
 Test(registry, marks_an_instance_as_draining_until_it_is_withdrawn) {
   on_each([](Subject& subject) {
     std::unique_ptr<Lease> a, b;
