@@ -235,8 +235,8 @@ NEBULA_API int32_t        nebula_server_describe(nebula_server *server, const vo
    which fails with NEBULA_E_ARGUMENT where the methods are not those that the server has. NEBULA_E_ARGUMENT: this is no
    description of that service, or the second one. docs/description.md. */
 NEBULA_API int32_t        nebula_server_schema(nebula_server *server, const char *service, const void *json, uint32_t size);
-/* Withdraws from the registry, tells clients to go elsewhere (GOAWAY), lets running calls end for timeout_ms
-   (negative: 10 s), then ends them; a DRAINED event of queues[0] follows. */
+/* Says in the registry that it drains, tells clients to go elsewhere (GOAWAY), lets running calls end, withdraws. After
+   timeout_ms (negative: 10 s) it ends what still runs; a DRAINED event of queues[0] follows. docs/discovery.md. */
 NEBULA_API int32_t        nebula_server_drain(nebula_server *server, int32_t timeout_ms, uint64_t tag);
 /* Without a drain before, running calls are cut off. */
 NEBULA_API void           nebula_server_free(nebula_server *server);

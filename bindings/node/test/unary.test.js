@@ -91,9 +91,9 @@ it("a second signal ends the program at once", async (t) => {
   const answer = failure(nebula.service("impatient").hold(3_600_000), Status.UNAVAILABLE);
   assert.equal(await child.line(), "held");
   child.child.kill("SIGTERM");
-  await eventually("it has withdrawn", async () => {
+  await eventually("it drains", async () => {
     const error = await nebula.service("impatient").greet().catch((error) => error);
-    return error instanceof RpcError && /no instance/.test(error.message);
+    return error instanceof RpcError && /is draining/.test(error.message);
   });
   child.child.kill("SIGTERM");
   assert.equal(await child.ended, "SIGTERM");
