@@ -5,39 +5,24 @@
 // One line per case, over all rounds: the time until the last of the watchers knew. Instances and watchers are processes
 // (this program again, with a role), times are CLOCK_MONOTONIC, which all processes share. Returns 1 when p99 of an
 // arrival is above 10 ms, p99 of a death above 50 ms, or a watcher heard nothing within ten seconds.
-#include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
 #include <sys/mman.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include <algorithm>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
-#include <ctime>
-#include <string>
-#include <vector>
 
+#include "bench/processes.h"
 #include "kit/registry_world.h"
 
 using namespace nebula;
 using namespace nebula::kit;
+using namespace nebula::bench;
 
 namespace {
 
 constexpr double new_ms_max = 10, gone_ms_max = 50;
 constexpr int patience_ms = 10'000;
-constexpr int report_fd = 3;  // where a process of ours writes what it saw
-constexpr int end_fd = 4;     // closed by us: it should end
 
-// Small enough that pipes keep it in one piece.
-struct Report {
-  enum Kind : int32_t { ready, listed, gone } kind;
-  int32_t round;
-  int64_t time_ns;
-};
+enum Kind : int32_t { ready, listed, gone };
 
 struct Case {
   const char* name;
@@ -50,17 +35,6 @@ constexpr Case cases[] = {
     {"1 GB heap", size_t{1} << 30, false},
     {"forked child lives", 0, true},
 };
-
-int64_t now_ns() {
-  timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return now.tv_sec * 1'000'000'000 + now.tv_nsec;
-}
-
-void report(Report::Kind kind, int round, int64_t time_ns) {
-  Report report{kind, round, time_ns};
-  if (write(report_fd, &report, sizeof report) != sizeof report) _exit(1);
-}
 
 // --- the roles ---
 
@@ -80,11 +54,11 @@ int watch_role(const std::string& directory) {
     std::vector<std::string> ids;
     for (const Endpoint& endpoint : *snapshot.endpoints) ids.push_back(endpoint.id);
     for (const std::string& id : ids)
-      if (std::find(known.begin(), known.end(), id) == known.end()) report(Report::listed, std::stoi(id), now);
+      if (std::find(known.begin(), known.end(), id) == known.end()) report(listed, std::stoi(id), now);
     for (const std::string& id : known)
-      if (std::find(ids.begin(), ids.end(), id) == ids.end()) report(Report::gone, std::stoi(id), now);
+      if (std::find(ids.begin(), ids.end(), id) == ids.end()) report(gone, std::stoi(id), now);
     known = std::move(ids);
-    if (std::exchange(is_first, false)) report(Report::ready, 0, now);
+    if (std::exchange(is_first, false)) report(ready, 0, now);
   });
   turn_until_end(*host.loop);
   return 0;
@@ -108,102 +82,55 @@ int instance_role(const std::string& directory, const std::string& id, size_t he
     }
     _exit(0);
   }
-  report(Report::ready, std::stoi(id), start);
+  report(ready, std::stoi(id), start);
   turn_until_end(*host.loop);
   return 0;
 }
 
 // --- the parent ---
 
-class Worker {
- public:
-  Worker(int reports, std::vector<std::string> arguments) {
-    int ends[2];
-    if (pipe2(ends, O_CLOEXEC) != 0) abort();
-    arguments.insert(arguments.begin(), "registry_bench");
-    std::vector<char*> pointers;
-    for (std::string& argument : arguments) pointers.push_back(argument.data());
-    pointers.push_back(nullptr);
-    pid_ = fork();
-    if (pid_ == 0) {
-      // Copies above the two numbers first: neither must overwrite the other.
-      int from_reports = fcntl(reports, F_DUPFD, 10), from_end = fcntl(ends[0], F_DUPFD, 10);
-      dup2(from_reports, report_fd);
-      dup2(from_end, end_fd);
-      close(from_reports);
-      close(from_end);
-      execv("/proc/self/exe", pointers.data());
-      _exit(127);
-    }
-    close(ends[0]);
-    end_ = ends[1];
-  }
-  Worker(const Worker&) = delete;
-  ~Worker() {
-    kill(pid_, SIGKILL);
-    waitpid(pid_, nullptr, 0);
-    close(end_);  // its child ends by this
-  }
-
-  int64_t crash() {
-    int64_t now = now_ns();
-    kill(pid_, SIGKILL);
-    return now;
-  }
-
- private:
-  pid_t pid_;
-  int end_;
-};
-
 // Waits for `count` reports of a kind; the latest of their times, or -1.
-int64_t last_of(int reports, Report::Kind kind, int round, size_t count) {
+int64_t last_of(int reports, Kind kind, int round, size_t count) {
   int64_t last = 0;
   while (count > 0) {
-    pollfd ready{reports, POLLIN, 0};
     Report report;
-    if (poll(&ready, 1, patience_ms) != 1 || read(reports, &report, sizeof report) != sizeof report) return -1;
+    if (!next_report(reports, patience_ms, &report)) return -1;
     if (report.kind != kind || report.round != round) continue;
-    last = std::max(last, report.time_ns);
+    last = std::max(last, report.value);
     count--;
   }
   return last;
 }
 
-struct Times {
-  std::vector<double> ms;
-  void add(int64_t from_ns, int64_t to_ns) { ms.push_back(static_cast<double>(to_ns - from_ns) / 1e6); }
-  double at(size_t per_hundred) const { return ms[std::min(ms.size() - 1, ms.size() * per_hundred / 100)]; }
-
-  bool print(const char* what, const char* of, size_t watchers, double p99_max) {
-    std::sort(ms.begin(), ms.end());
-    bool is_good = at(99) <= p99_max;
-    std::printf("registry %-4s %-18s %2zu watcher%s  p50 %6.2f  p99 %6.2f  max %6.2f ms  %zu rounds%s\n", what, of,
-                watchers, watchers == 1 ? " " : "s", at(50), at(99), ms.back(), ms.size(), is_good ? "" : "  TOO SLOW");
-    std::fflush(stdout);
-    return is_good;
-  }
-};
+bool print(Times& times, const char* what, const char* of, size_t watchers, double p99_max) {
+  times.sort();
+  bool is_good = times.at(99) <= p99_max;
+  std::printf("registry %-4s %-18s %2zu watcher%s  p50 %6.2f  p99 %6.2f  max %6.2f ms  %zu rounds%s\n", what, of,
+              watchers, watchers == 1 ? " " : "s", times.at(50), times.at(99), times.ms.back(), times.ms.size(),
+              is_good ? "" : "  TOO SLOW");
+  std::fflush(stdout);
+  return is_good;
+}
 
 bool measure(const std::string& directory, int rounds, size_t watchers, const Case& kind, int* round) {
   int news[2], sights[2];
   if (pipe2(news, O_CLOEXEC) != 0 || pipe2(sights, O_CLOEXEC) != 0) return false;
-  std::vector<std::unique_ptr<Worker>> all;
+  std::vector<std::unique_ptr<Part>> all;
   for (size_t i = 0; i < watchers; i++)
-    all.push_back(std::make_unique<Worker>(sights[1], std::vector<std::string>{"watch", directory}));
-  bool is_good = last_of(sights[0], Report::ready, 0, watchers) >= 0;
-  Times listed, gone;
+    all.push_back(std::make_unique<Part>(sights[1], std::vector<std::string>{"watch", directory}));
+  bool is_good = last_of(sights[0], ready, 0, watchers) >= 0;
+  Times coming, going;
   for (int i = 0; i < rounds && is_good; i++) {
     std::string id = std::to_string(++*round);
-    Worker instance(news[1], {"instance", directory, id, std::to_string(kind.heap_bytes), kind.has_child ? "1" : "0"});
-    int64_t start = last_of(news[0], Report::ready, *round, 1);
-    int64_t seen = last_of(sights[0], Report::listed, *round, watchers);
+    Part instance(news[1], {"instance", directory, id, std::to_string(kind.heap_bytes), kind.has_child ? "1" : "0"});
+    int64_t start = last_of(news[0], ready, *round, 1);
+    int64_t seen = last_of(sights[0], listed, *round, watchers);
     int64_t crash = instance.crash();
-    int64_t missed = last_of(sights[0], Report::gone, *round, watchers);
+    int64_t missed = last_of(sights[0], gone, *round, watchers);
     is_good = start >= 0 && seen >= 0 && missed >= 0;
     if (!is_good) break;
-    listed.add(start, seen);
-    gone.add(crash, missed);
+    coming.add(start, seen);
+    going.add(crash, missed);
   }
   all.clear();
   for (int fd : {news[0], news[1], sights[0], sights[1]}) close(fd);
@@ -211,8 +138,8 @@ bool measure(const std::string& directory, int rounds, size_t watchers, const Ca
     std::printf("registry %s, %zu watchers: somebody heard nothing within %d ms\n", kind.name, watchers, patience_ms);
     return false;
   }
-  bool is_listed_soon = listed.print("new", kind.name, watchers, new_ms_max);
-  bool is_gone_soon = gone.print("gone", kind.name, watchers, gone_ms_max);
+  bool is_listed_soon = print(coming, "new", kind.name, watchers, new_ms_max);
+  bool is_gone_soon = print(going, "gone", kind.name, watchers, gone_ms_max);
   return is_listed_soon && is_gone_soon;
 }
 
