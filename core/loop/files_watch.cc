@@ -54,24 +54,36 @@ void DirectoryWatch::on_timer() {
 }
 
 void DirectoryWatch::on_readable() {
-  alignas(inotify_event) char buffer[16 << 10];
   std::vector<DirectoryEvent> events;
+  read_events(&events);
+  if (!events.empty()) owner_.on_events(std::move(events));
+}
+
+std::vector<DirectoryEvent> DirectoryWatch::take_events() {
+  std::vector<DirectoryEvent> events;
+  while (read_events(&events)) {
+  }
+  return events;
+}
+
+bool DirectoryWatch::read_events(std::vector<DirectoryEvent>* events) {
+  alignas(inotify_event) char buffer[16 << 10];
   ssize_t size = read(fd_.get(), buffer, sizeof buffer);
   for (ssize_t at = 0; at < size;) {
     const inotify_event* event = reinterpret_cast<const inotify_event*>(buffer + at);
     at += static_cast<ssize_t>(sizeof(inotify_event) + event->len);
     std::string name = event->len > 0 ? event->name : "";
     if ((event->mask & IN_Q_OVERFLOW) != 0) {
-      events.push_back({DirectoryEvent::missed, ""});
+      events->push_back({DirectoryEvent::missed, ""});
     } else if ((event->mask & (IN_IGNORED | IN_UNMOUNT | IN_MOVE_SELF | IN_DELETE_SELF)) != 0) {
-      events.push_back({DirectoryEvent::ended, ""});
+      events->push_back({DirectoryEvent::ended, ""});
     } else if (event->wd == parent_) {
-      if (name == name_in_parent_) events.push_back({DirectoryEvent::missed, ""});
+      if (name == name_in_parent_) events->push_back({DirectoryEvent::missed, ""});
     } else if (event->wd == directory_ && !name.empty() && name[0] != '.') {
-      events.push_back({kind_of(event->mask), std::move(name)});
+      events->push_back({kind_of(event->mask), std::move(name)});
     }
   }
-  if (!events.empty()) owner_.on_events(std::move(events));
+  return size > 0;
 }
 
 }  // namespace nebula

@@ -44,8 +44,12 @@ class DirectoryWatch {
 
   bool is_polling() const { return timer_ != nullptr; }
 
+  // All that has happened by now and was not told yet.
+  std::vector<DirectoryEvent> take_events();
+
  private:
   bool start(const std::string& path);
+  bool read_events(std::vector<DirectoryEvent>* events);  // some of them; false: there are none
   void on_readable();
   void poll_later();
   void on_timer();

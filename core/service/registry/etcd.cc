@@ -56,7 +56,7 @@ Result<std::vector<Url>> far_urls(const std::vector<Url>& urls, const EtcdPlace&
 EtcdRegistry::EtcdRegistry(EtcdPlace place, const Env& env)
     : place_(std::move(place)),
       loop_(env.loop),
-      view_(place_, env, [this] { watchers_.tell(*this, true); }),
+      view_(place_, env, [this] { watchers_.tell(*this, true, view_.take_changes()); }),
       announcer_(place_, env) {}
 
 std::unique_ptr<Watch> EtcdRegistry::watch(std::string_view service, Fn<void(Snapshot)> on_change) {
@@ -64,7 +64,7 @@ std::unique_ptr<Watch> EtcdRegistry::watch(std::string_view service, Fn<void(Sna
   // Who is new hears what is known already; if nothing is, the view's first word.
   loop_.later([self = anchor_.ref()] {
     EtcdRegistry* registry = self.get();
-    if (registry != nullptr && registry->view_.has_looked()) registry->watchers_.tell(*registry, true);
+    if (registry != nullptr && registry->view_.has_looked()) registry->watchers_.tell(*registry, true, {});
   });
   return watchers_.add(service, std::move(on_change));
 }
@@ -89,7 +89,9 @@ void EtcdRegistry::announce(std::string_view service, Endpoint self, Done<std::u
 }
 
 Snapshot EtcdRegistry::snapshot(std::string_view service) {
-  Snapshot snapshot = make_snapshot(view_.endpoints(service), service, view_.services());
+  EndpointList endpoints = view_.endpoints(service);
+  std::vector<std::string> names = endpoints.empty() ? view_.services() : std::vector<std::string>();
+  Snapshot snapshot = make_snapshot(std::move(endpoints), service, names);
   snapshot.trouble = check_service_name(service);
   if (snapshot.trouble.ok()) snapshot.trouble = view_.trouble();
   return snapshot;

@@ -72,10 +72,12 @@ void EtcdView::on_page(EtcdApi::Page page) {
   });
   has_looked_ = true;
   trouble_ = {};
+  changes_.all = true;
   on_change_();
 }
 
 void EtcdView::forget_vanished() {
+  changes_.all = true;
   for (auto service = instances_.begin(); service != instances_.end();) {
     std::erase_if(service->second, [this](const auto& known) { return known.second.reading != reading_; });
     service = service->second.empty() ? instances_.erase(service) : std::next(service);
@@ -100,6 +102,7 @@ void EtcdView::put(std::string_view key, std::string_view value) {
     NEBULA_LOG(env_.log, info, "etcd: " + std::string(key) + " is no record of an instance");
     return;
   }
+  changes_.services.insert(record->service);
   Known& known = instances_[record->service][record->endpoint.id];
   known = {std::move(record->endpoint), reading_};
 }
@@ -109,6 +112,7 @@ void EtcdView::remove(std::string_view key) {
   size_t slash = key.find('/');
   auto service = instances_.find(key.substr(0, slash));
   if (slash == std::string_view::npos || service == instances_.end()) return;
+  changes_.services.insert(service->first);
   service->second.erase(std::string(key.substr(slash + 1)));
   if (service->second.empty()) instances_.erase(service);
 }
@@ -125,6 +129,7 @@ void EtcdView::fail(Status why) {
   backoff_ = std::min(backoff_ * 2, limits::etcd_backoff_max);
   retry_timer_ = env_.loop.after(pause, [this] { begin_reading(); });
   trouble_ = unavailable("the registry at " + place_.addresses.front() + " cannot be asked: " + std::string(why.message()));
+  changes_.all = true;
   NEBULA_LOG(env_.log, warn, std::string(trouble_.message()) + "; what was known stays in use");
   on_change_();
 }

@@ -15,6 +15,7 @@
 #include "loop/anchor.h"
 #include "loop/loop.h"
 #include "service/registry/etcd_api.h"
+#include "service/registry/watchers.h"
 
 namespace nebula {
 
@@ -29,6 +30,7 @@ class EtcdView final : ConversationEvents {
   EndpointList endpoints(std::string_view service) const;
   std::vector<std::string> services() const;
   const Status& trouble() const { return trouble_; }
+  Changes take_changes() { return std::exchange(changes_, {}); }  // since the last time
 
  private:
   struct Known {
@@ -58,6 +60,7 @@ class EtcdView final : ConversationEvents {
   uint64_t reading_ = 0;  // counts; what is answered to an earlier one is not heard
   bool has_looked_ = false;
   Status trouble_;
+  Changes changes_;
   Anchor<EtcdView> anchor_{*this};
 };
 

@@ -176,19 +176,19 @@ Status HostRegistry::ready() {
   return view_.ready();
 }
 
-// Many watches that begin in one turn are answered by one look.
+// Many watches that begin in one turn are answered by one look; and once all was looked at, by what happened since.
 void HostRegistry::look_soon() {
   if (std::exchange(will_look_, true)) return;
   loop_.later([self = anchor_.ref()] {
     if (self.get() == nullptr) return;
     self.get()->will_look_ = false;
-    self.get()->view_.look();
+    self.get()->view_.catch_up();
   });
 }
 
 void HostRegistry::on_view(bool is_fresh) {
   if (view_.take_own_missing()) restore();
-  watchers_.tell(*this, is_fresh);
+  watchers_.tell(*this, is_fresh, view_.take_changes());
 }
 
 // Somebody removed own files: a cleaner, or a log-out that took the runtime directory along. They are placed again, but
@@ -219,7 +219,9 @@ void HostRegistry::restore() {
 
 Snapshot HostRegistry::snapshot(std::string_view service) {
   Status named = check_service_name(service);
-  Snapshot snapshot = make_snapshot(view_.endpoints(service), service, view_.services());
+  EndpointList endpoints = view_.endpoints(service);
+  std::vector<std::string> names = endpoints.empty() ? view_.services() : std::vector<std::string>();
+  Snapshot snapshot = make_snapshot(std::move(endpoints), service, names);
   snapshot.died = view_.died();
   snapshot.trouble = named.ok() ? view_.trouble() : named;
   return snapshot;

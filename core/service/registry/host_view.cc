@@ -39,14 +39,17 @@ Status HostView::ready() {
     }
     // A watch that polls is tried anew: inotify may have become free.
     DirectoryWatch::Owner& owner = *this;
-    if (watch_ == nullptr || watch_->is_polling())
+    if (watch_ == nullptr || watch_->is_polling()) {
       watch_ = std::make_unique<DirectoryWatch>(loop_, directory_->path(), owner);
+      has_looked_ = false;
+    }
     if (watch_->is_polling() && !std::exchange(has_told_of_polling_, true))
       NEBULA_LOG(log_, warn,
                  "host registry: inotify is used up, so " + directory_->path() +
                      " is only looked at now and then; raise fs.inotify.max_user_instances");
     // The path was followed twice; both times it must have led to the same place.
     if (!directory_->is_current()) continue;
+    changes_.all |= !trouble_.ok();
     trouble_ = {};
     trouble_timer_.reset();
     return {};
@@ -57,6 +60,7 @@ Status HostView::ready() {
 Status HostView::trouble_with(const Status& why) {
   watch_.reset();
   directory_.reset();
+  changes_.all = true;
   trouble_ = Status(why.code(), "host registry: " + std::string(why.message()) + host_place_advice);
   // Nothing tells when it can be used again: a log-out takes the runtime directory away, a log-in brings it back.
   trouble_timer_ = loop_.after(limits::registry_poll_interval, [this] { look(); });
@@ -68,10 +72,16 @@ void HostView::look() {
   Result<std::vector<std::string>> names = directory_->names();
   if (names.ok()) {
     scan(*names);
+    has_looked_ = true;
   } else {
     static_cast<void>(trouble_with(names.status()));
   }
   settle(true);
+}
+
+void HostView::catch_up() {
+  if (watch_ == nullptr || watch_->is_polling() || !has_looked_ || !directory_->is_current()) return look();
+  hear(watch_->take_events(), true);
 }
 
 void HostView::scan(const std::vector<std::string>& names) {
@@ -100,7 +110,7 @@ void HostView::sweep(const std::vector<std::string>& names) {
 
 // --- what happened ---
 
-void HostView::on_events(std::vector<DirectoryEvent> events) {
+void HostView::hear(std::vector<DirectoryEvent> events, bool is_fresh) {
   bool must_look = false, is_removed = false;
   for (const DirectoryEvent& event : events) {
     switch (event.kind) {
@@ -125,13 +135,13 @@ void HostView::on_events(std::vector<DirectoryEvent> events) {
   }
   // The events of a directory that is removed may end here: its own comes when its last file is closed.
   if (must_look || (is_removed && !directory_->is_current())) return look();
-  settle(false);
+  settle(is_fresh);
 }
 
 void HostView::settle(bool is_fresh) {
   alive_.clear();
   if (!graves_.empty()) tidy_soon();
-  if (std::exchange(changed_, false) || own_missing_ || is_fresh) listener_.on_view(is_fresh);
+  if (changes_.any() || own_missing_ || is_fresh) listener_.on_view(is_fresh);
 }
 
 Life HostView::check(const std::string& name) {
@@ -169,7 +179,7 @@ Life HostView::check_record(const std::string& name) {
     return life;
   }
   Record& listed = records_[name];
-  if (listed.service.empty() || listed.endpoint != record->endpoint) changed_ = true;
+  if (listed.service.empty() || listed.endpoint != record->endpoint) changes_.services.insert(record->service);
   listed = std::move(*record);
   return life;
 }
@@ -203,7 +213,10 @@ void HostView::recheck(std::string name) {
 }
 
 void HostView::forget(const std::string& name) {
-  if (records_.erase(name) > 0) changed_ = true;
+  if (auto listed = records_.find(name); listed != records_.end()) {
+    changes_.services.insert(listed->second.service);
+    records_.erase(listed);
+  }
   complained_.erase(name);
 }
 
@@ -237,8 +250,8 @@ void HostView::bury_all(const std::string& alive) {
 
 void HostView::unlist(std::map<std::string, Record>::iterator dead) {
   died_.add(dead->second.endpoint.id);
+  changes_.services.insert(dead->second.service);
   records_.erase(dead);
-  changed_ = true;
 }
 
 // Not before everybody here knows of the death: removing files is slower than telling.

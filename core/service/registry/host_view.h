@@ -41,6 +41,8 @@ class HostView final : DirectoryWatch::Owner {
   Status ready();
   // The same, then looks at every file and tells the listener.
   void look();
+  // As fresh as that, and for less where the directory was looked at and is watched: hears what happened to it since.
+  void catch_up();
 
   const Directory& directory() const { return *directory_; }  // while ready() is ok
   const Status& trouble() const { return trouble_; }
@@ -48,6 +50,8 @@ class HostView final : DirectoryWatch::Owner {
   std::vector<std::string> services() const;
   // The instances that died of late, as against those that were withdrawn.
   const std::vector<std::string>& died() const { return died_.ids(); }
+
+  Changes take_changes() { return std::exchange(changes_, {}); }  // since the last time
 
   // This process's own files are listed, but never probed or tidied.
   void own(const std::string& name) { own_.insert(name); }
@@ -67,7 +71,8 @@ class HostView final : DirectoryWatch::Owner {
     size_t tries = 0;
   };
 
-  void on_events(std::vector<DirectoryEvent> events) override;
+  void on_events(std::vector<DirectoryEvent> events) override { hear(std::move(events), false); }
+  void hear(std::vector<DirectoryEvent> events, bool is_fresh);
   void settle(bool is_fresh);
   Status trouble_with(const Status& why);
 
@@ -108,7 +113,8 @@ class HostView final : DirectoryWatch::Owner {
   std::set<std::string> own_;
   std::set<std::string> complained_;  // malformed files: one line each
   bool own_missing_ = false;
-  bool changed_ = false;
+  Changes changes_;
+  bool has_looked_ = false;  // since the directory is watched
   bool has_swept_ = false;
   bool has_told_of_polling_ = false;
   bool will_tidy_ = false;

@@ -34,11 +34,11 @@ std::unique_ptr<Watch> Watchers::add(std::string_view service, Fn<void(Snapshot)
   return std::make_unique<Watching>(anchor_.ref(), id);
 }
 
-void Watchers::tell(Source& source, bool is_fresh) {
+void Watchers::tell(Source& source, bool is_fresh, const Changes& changes) {
   std::vector<std::pair<uint64_t, Snapshot>> news;
   for (uint64_t id : ids_) {
     Watcher& watcher = **watchers_.find(id);
-    if (!watcher.told && !is_fresh) continue;
+    if (watcher.told ? !changes.concern(watcher.service) : !is_fresh) continue;
     Snapshot snapshot = source.snapshot(watcher.service);
     if (watcher.told && is_same(*watcher.told, snapshot)) continue;
     watcher.told = snapshot;

@@ -6,6 +6,7 @@
 
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -15,6 +16,15 @@
 #include "service/registry/registry.h"
 
 namespace nebula {
+
+// What may be otherwise than watchers were told: with a thousand services, one change is none to nearly all of them.
+struct Changes {
+  bool all = false;
+  std::set<std::string, std::less<>> services = {};
+
+  bool concern(std::string_view service) const { return all || services.contains(service); }
+  bool any() const { return all || !services.empty(); }
+};
 
 class Watchers {
  public:
@@ -28,9 +38,9 @@ class Watchers {
 
   std::unique_ptr<Watch> add(std::string_view service, Fn<void(Snapshot)> on_change);
 
-  // Tells everybody whose snapshot is not what he was told last. Those who were told nothing yet wait for a fresh look.
-  // What was told may have destroyed this object when it returns.
-  void tell(Source& source, bool is_fresh);
+  // Tells everybody whose snapshot is not what he was told last, as far as changes concern him. Those who were told
+  // nothing yet wait for a fresh look. What was told may have destroyed this object when it returns.
+  void tell(Source& source, bool is_fresh, const Changes& changes = {.all = true});
 
  private:
   class Watching;
