@@ -9,6 +9,13 @@
 
 namespace nebula {
 
+namespace {
+
+// An etcd that is asked for more than 5,000 changes at a time refuses them all, and may hear from a hundred programs.
+constexpr size_t under_way_max = 32;
+
+}  // namespace
+
 EtcdAnnouncer::EtcdAnnouncer(const EtcdPlace& place, const Env& env) : place_(place), env_(env) {}
 
 EtcdAnnouncer::~EtcdAnnouncer() { leave(); }
@@ -25,7 +32,7 @@ void EtcdAnnouncer::add(std::string key, std::string value, Done<bool> done) {
   at->second.value = std::move(value);
   at->second.done = std::move(done);
   if (holds_ && withdrawn_.contains(key)) return;  // first it has to be gone: etcd may turn the two round
-  if (holds_) return put(key);
+  if (holds_) return send(std::move(key));
   if (api_ != nullptr) return;  // on the way
   retry_timer_.reset();         // whoever announces wants to know now
   begin();
@@ -38,13 +45,13 @@ void EtcdAnnouncer::change(const std::string& key, std::string value, Done<bool>
   if (api_ == nullptr) return done(unreachable("it will be told when it can be"));
   at->second.changed = std::move(done);
   at->second.is_another = true;  // two at a time etcd may turn round
-  if (holds_ && !at->second.is_on_the_way) put(key);
+  if (holds_ && !at->second.is_on_the_way) send(key);
 }
 
 void EtcdAnnouncer::remove(const std::string& key) {
   if (announced_.erase(key) == 0) return;
   withdrawn_.insert(key);
-  if (holds_) take_away(key);
+  if (holds_) send(key);
 }
 
 // ---- the lease
@@ -81,13 +88,12 @@ void EtcdAnnouncer::renew() {
 void EtcdAnnouncer::hold() {
   holds_ = true;
   backoff_ = limits::etcd_backoff_first;
-  std::vector<std::string> keys;
   for (const auto& [key, announced] : announced_) {
-    keys.push_back(key);
+    to_send_.push_back(key);
     withdrawn_.erase(key);
   }
-  for (const std::string& key : keys) put(key);
-  for (const std::string& key : std::set<std::string>(withdrawn_)) take_away(key);
+  to_send_.insert(to_send_.end(), withdrawn_.begin(), withdrawn_.end());
+  send_next();
 }
 
 void EtcdAnnouncer::on_message(Bytes message) {
@@ -103,6 +109,30 @@ void EtcdAnnouncer::on_message(Bytes message) {
 
 // ---- keys
 
+void EtcdAnnouncer::send(std::string key) {
+  to_send_.push_back(std::move(key));
+  send_next();
+}
+
+void EtcdAnnouncer::send_next() {
+  while (holds_ && under_way_ < under_way_max && !to_send_.empty()) {
+    std::string key = std::move(to_send_.front());
+    to_send_.pop_front();
+    under_way_++;
+    if (announced_.contains(key)) {
+      withdrawn_.erase(key);  // and announced again before etcd was told
+      put(key);
+    } else {
+      take_away(key);
+    }
+  }
+}
+
+void EtcdAnnouncer::on_sent() {
+  under_way_--;
+  send_next();
+}
+
 void EtcdAnnouncer::put(const std::string& key) {
   Announced& announced = announced_[key];
   announced.is_on_the_way = true;
@@ -111,14 +141,21 @@ void EtcdAnnouncer::put(const std::string& key) {
     EtcdAnnouncer* announcer = self.get();
     if (announcer == nullptr || announcer->attempt_ != attempt) return;
     auto found = announcer->announced_.find(key);
-    if (found == announcer->announced_.end()) return announcer->take_away(key);  // withdrawn on the way
+    if (found == announcer->announced_.end()) {  // withdrawn on the way
+      announcer->to_send_.push_back(key);
+      return announcer->on_sent();
+    }
     if (!result.ok()) {
       if (result.status().code() == Code::not_found) announcer->lease_ = 0;
       return announcer->fail(result.status());
     }
     found->second.is_on_the_way = false;
-    if (found->second.is_another) return announcer->put(key);
+    if (found->second.is_another) {
+      announcer->to_send_.push_back(key);
+      return announcer->on_sent();
+    }
     Done<bool> done = std::exchange(found->second.done, {}), changed = std::exchange(found->second.changed, {});
+    announcer->on_sent();
     if (done) done(true);
     if (changed) changed(true);
   });
@@ -130,7 +167,8 @@ void EtcdAnnouncer::take_away(const std::string& key) {
     if (announcer == nullptr || announcer->attempt_ != attempt) return;
     if (!result.ok()) return announcer->fail(result.status());
     announcer->withdrawn_.erase(key);
-    if (announcer->announced_.contains(key)) announcer->put(key);
+    if (announcer->announced_.contains(key)) announcer->to_send_.push_back(key);
+    announcer->on_sent();
   });
 }
 
@@ -139,6 +177,8 @@ void EtcdAnnouncer::take_away(const std::string& key) {
 void EtcdAnnouncer::fail(Status why) {
   attempt_++;
   holds_ = false;
+  to_send_.clear();
+  under_way_ = 0;
   leave();
   renew_timer_.reset();
   NEBULA_LOG(env_.log, warn, "the registry at " + place_.addresses.front() + ": " + std::string(why.message()));

@@ -4,6 +4,7 @@
 // way to etcd was lost or etcd its memory, all is announced anew. Lives on one loop.
 #pragma once
 
+#include <deque>
 #include <map>
 #include <memory>
 #include <set>
@@ -39,6 +40,9 @@ class EtcdAnnouncer final : ConversationEvents {
   void begin();
   void renew();
   void hold();
+  void send(std::string key);  // what there is to say of it, when it is its turn
+  void send_next();
+  void on_sent();              // and answered
   void put(const std::string& key);
   void take_away(const std::string& key);
   void fail(Status why);
@@ -58,6 +62,8 @@ class EtcdAnnouncer final : ConversationEvents {
   uint64_t attempt_ = 0;                          // counts; what is answered to an earlier one is not heard
   std::map<std::string, Announced> announced_;    // by key
   std::set<std::string> withdrawn_;               // keys that etcd may still have
+  std::deque<std::string> to_send_;               // keys
+  size_t under_way_ = 0;                          // of them, until they are answered
   Anchor<EtcdAnnouncer> anchor_{*this};
 };
 

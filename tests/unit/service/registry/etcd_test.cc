@@ -66,6 +66,37 @@ Test(registry_etcd, a_lease_is_renewed) {
   cr_assert_eq(seen.snapshots.size(), told);
 }
 
+// It refuses what comes when 5,000 changes are under way.
+Test(registry_etcd, a_program_may_announce_more_at_once_than_an_etcd_takes) {
+  NEEDS_ETCD;
+  Scene scene;
+  // With a lease that lives through it on a busy machine.
+  Url place = url("etcd://" + scene.etcd.address() + "?lease=60");
+  std::unique_ptr<Registry> servers = std::move(*etcd_registry_driver().open(place, scene.world.network.env()));
+  constexpr size_t count = 6'000;
+  size_t failed = 0;
+  for (size_t at = 0; at < count; at++)
+    servers->announce("hello" + std::to_string(at), endpoint("a"), [&](Result<std::unique_ptr<Lease>> lease) {
+      failed += !lease.ok();
+      scene.leases.push_back(lease.ok() ? std::move(*lease) : nullptr);
+    });
+  cr_assert(scene.world.run_until([&] { return scene.leases.size() == count; }, sec(60)));
+  cr_assert_eq(failed, 0, "%zu of them", failed);
+}
+
+Test(registry_etcd, what_is_withdrawn_and_announced_again_at_once_stands_there) {
+  NEEDS_ETCD;
+  Scene scene;
+  Seen seen(*scene.clients, "hello");
+  cr_assert(scene.announce("hello", "a").ok());
+  for (int round = 0; round < 20; round++) {
+    scene.leases.clear();
+    cr_assert(scene.announce("hello", "a").ok());
+  }
+  cr_assert(scene.announce("hello", "b").ok());
+  cr_assert(scene.until_sees(seen, {"a", "b"}));
+}
+
 Test(registry_etcd, a_lost_etcd_empties_no_list_and_says_so) {
   NEEDS_ETCD;
   Scene scene;
