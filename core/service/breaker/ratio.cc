@@ -1,7 +1,11 @@
 // service/breaker/ratio.cc - too large a share of the calls of the last seconds has failed.
 //
-// A window of ten parts that slides: what leaves it is forgotten a part at a time.
+// A window of ten parts that slides: what leaves it is forgotten a part at a time. A node that breaks down after a good
+// time would hide behind that for some seconds; so it is also enough that nearly all of the last twenty calls have
+// failed, and as large a share of those of the present part: at many calls a second twenty are but a moment.
 #include <array>
+#include <bit>
+#include <cmath>
 
 #include "base/options.h"
 #include "service/breaker/breaker.h"
@@ -18,24 +22,30 @@ struct RatioOptions {
 
 class Ratio final : public Breaker {
  public:
-  explicit Ratio(const RatioOptions& options) : options_(options) {}
+  explicit Ratio(const RatioOptions& options)
+      : options_(options), last_failures_(static_cast<int>(std::ceil(last_count * (2 + options.open) / 3))) {}
 
   bool record(bool failed, Time now) override {
     slide(now);
     parts_[at_].calls++;
     calls_++;
+    last_ = (last_ << 1 | failed) & ((1u << last_count) - 1);
     if (!failed) return false;
     parts_[at_].failures++;
     failures_++;
-    return calls_ >= options_.calls && failures_ >= options_.open * calls_;
+    if (calls_ < options_.calls) return false;
+    return failures_ >= options_.open * calls_ ||
+           (std::popcount(last_) >= last_failures_ && parts_[at_].failures >= options_.open * parts_[at_].calls);
   }
 
   void forget() override {
     parts_ = {};
-    calls_ = failures_ = 0;
+    calls_ = failures_ = last_ = 0;
   }
 
  private:
+  static constexpr uint32_t last_count = 20;
+
   struct Part {
     uint32_t calls = 0, failures = 0;
   };
@@ -56,6 +66,8 @@ class Ratio final : public Breaker {
   }
 
   const RatioOptions options_;
+  const int last_failures_;    // of the last calls: too many
+  uint32_t last_ = 0;          // a bit for each: it has failed
   std::array<Part, 10> parts_;
   size_t at_ = 0;
   int64_t turn_ = 0;

@@ -42,6 +42,32 @@ Test(ratio, opens_within_a_second_when_half_of_the_calls_fail_by_chance) {
   }
 }
 
+Test(ratio, opens_within_twenty_calls_or_a_second_after_a_long_good_time) {
+  for (int64_t calls_a_second : {2, 5, 15, 50, 200, 1'000, 10'000}) {
+    for (Duration good : {sec(30), sec(30) + ms(300), sec(30) + ms(700), sec(30) + ms(990)}) {
+      std::unique_ptr<Breaker> breaker = opened(ratio_driver(), "ratio:");
+      Duration pause = nanos(sec(1).ns / calls_a_second), now;
+      for (; now < good; now = now + pause) cr_assert(!breaker->record(false, at(now)));
+      Duration began = now;
+      for (int calls = 1; !breaker->record(true, at(now)); calls++, now = now + pause)
+        cr_assert(calls < 20 || now - began <= sec(1), "%d calls, %ld ms at %ld a second", calls, (now - began).ms(),
+                  calls_a_second);
+    }
+  }
+}
+
+Test(ratio, stays_closed_when_a_busy_node_fails_for_a_moment) {
+  std::unique_ptr<Breaker> breaker = opened(ratio_driver(), "ratio:");
+  for (int call = 0; call < 100'000; call++)  // 10,000 a second, of which those of 20 ms fail
+    cr_assert(!breaker->record(call >= 55'000 && call < 55'200, at(us(100) * call)));
+}
+
+Test(ratio, stays_closed_when_a_fifth_of_the_calls_fail_by_chance) {
+  Random random(kit::seed(22));
+  std::unique_ptr<Breaker> breaker = opened(ratio_driver(), "ratio:");
+  for (int call = 0; call < 1'000'000; call++) cr_assert(!breaker->record(random.chance(1, 5), at(ms(10) * call)));
+}
+
 Test(ratio, stays_closed_with_few_failures_or_few_calls) {
   std::unique_ptr<Breaker> breaker = opened(ratio_driver(), "ratio:");
   for (int call = 0; call < 9; call++) cr_assert(!breaker->record(true, at(ms(call))), "chance decides");
