@@ -24,7 +24,7 @@ export CCACHE_NOHASHDIR := 1
 export CC := $(if $(filter default,$(origin CC)),cc,$(CC))
 export CXX := $(if $(filter default,$(origin CXX)),c++,$(CXX))
 
-.PHONY: help setup demo build test bench bench-docs bench-languages bench-peers counts sim attack interop matrix endurance \
+.PHONY: help setup demo build test pictures bench bench-docs bench-languages bench-peers counts sim attack interop matrix endurance \
   planted fuzz install packages clean examples asan tsan clang fuzzers python \
   python-asan go java node node-asan
 .DELETE_ON_ERROR:
@@ -59,6 +59,12 @@ bench-peers: setup ## what `make bench` compares with: gRPC C++, grpc-go, connec
 	@cmake -S . -B build/release -G Ninja $(CMAKE_release) >/dev/null
 	@cmake --build build/release --target bench_grpc_peer
 	@$(PYTHON) tests/bench/speed/peers.py
+
+pictures: build/release/build.ninja ## the pictures of docs/policies.md, drawn anew from runs in virtual time
+	@cmake --build build/release --target pictures
+	@mkdir -p docs/policies
+	@build/release/tests/pictures > docs/policies/runs.json
+	@$(PYTHON) tests/pictures/draw.py
 
 counts: build/release/build.ninja ## instructions and system calls of a request, as a gate; ARGS=--annotate, ARGS=--accept
 	@cmake --build build/release --target bench_nebula_peer

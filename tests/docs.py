@@ -4,12 +4,16 @@
 # Looks at every .md file: relative links lead somewhere, a path in a code span is a file of ours, and so is a lone file
 # name; a `Class::function` and a `function()` occur in the sources; a block of code under <!-- from: path --> stands in
 # that file, line by line. Under <!-- not there yet --> the names must be missing from nebula.h. And core/README.md has
-# every file of core. Prints `file:line: what is wrong`, one line each.
+# every file of core, and docs/policies the pictures of its runs, each shown somewhere. Prints `file:line: what is wrong`, one line each.
+import json
 import pathlib
 import re
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tests/pictures"))
+import draw  # noqa: E402
+
 ENDINGS = "h|hpp|c|cc|go|java|js|ts|py|pyi|sh|md|txt|map|in|proto|toml|i"
 PATH = re.compile(rf"[\w./-]*\w\.(?:{ENDINGS})")
 # Of other people, or made by a build.
@@ -130,11 +134,24 @@ def check_map():
             problems.append(f"core/README.md:1: its part \"{part}\" does not have `{shown}`")
 
 
+def check_pictures():
+    """docs/policies: what tests/pictures/draw.py makes of runs.json; unit_docs looks at the runs themselves."""
+    folder, page = ROOT / "docs/policies", (ROOT / "docs/policies.md").read_text()
+    drawn = draw.pictures(json.loads((folder / "runs.json").read_text()))
+    there = {path.name: path.read_text() for path in folder.glob("*.svg")}
+    for name in sorted(drawn.keys() | there.keys()):
+        if drawn.get(name) != there.get(name):
+            problems.append(f"docs/policies/{name}:1: is not what the runs show; make pictures")
+        if f"(policies/{name})" not in page:
+            problems.append(f"docs/policies.md:1: does not show policies/{name}")
+
+
 def main():
     pages = sorted(name for name in NAMES if name.endswith(".md"))
     for name in pages:
         check(name)
     check_map()
+    check_pictures()
     print(*problems, sep="\n", end="\n" if problems else "")
     print(f"docs: {len(pages)} pages, {len(problems)} problems")
     return 1 if problems or not pages else 0
