@@ -54,9 +54,18 @@ class Conversation::Requests final : public Source {
 
 Conversation::Conversation(Service& service, Loop& loop, const Method& method, ConversationEvents& up)
     : loop_(loop), up_(up) {
+  start(service, method, std::make_unique<Requests>(*this));
+}
+
+Conversation::Conversation(Service& service, Loop& loop, const Method& method, Bytes message, ConversationEvents& up)
+    : loop_(loop), up_(up) {
+  start(service, method, std::move(message));
+}
+
+void Conversation::start(Service& service, const Method& method, Body body) {
   std::unique_ptr<Life> life = std::make_unique<Life>(*this);
   waiting_ = life.get();
-  Request request{&method, &life->context, {}, std::make_unique<Requests>(*this)};
+  Request request{&method, &life->context, {}, std::move(body)};
   service.call(std::move(request), Reply([life = std::move(life)](Result<Response>&& result) mutable {
                  Conversation* owner = life->owner;
                  if (owner != nullptr) owner->on_response(std::move(life), std::move(result));

@@ -22,10 +22,12 @@ struct ConversationEvents {
   ~ConversationEvents() = default;
 };
 
-// A bidirectional call. Its destruction, which is allowed inside its events, ends it.
+// A bidirectional call; or with a message one that many answer to it. Its destruction, which is allowed inside its
+// events, ends it.
 class Conversation {
  public:
   Conversation(Service& service, Loop& loop, const Method& method, ConversationEvents& up);
+  Conversation(Service& service, Loop& loop, const Method& method, Bytes message, ConversationEvents& up);
   ~Conversation();
 
   void send(Bytes message);
@@ -34,6 +36,7 @@ class Conversation {
   class Requests;
   struct Life;
 
+  void start(Service& service, const Method& method, Body body);
   void on_response(std::unique_ptr<Life> life, Result<Response>&& result);
   void read();
   void end_later(Status why);

@@ -142,6 +142,7 @@ void Channel::on_snapshot(Snapshot snapshot) {
       nodes_.push_back(std::make_unique<Node>(env_, endpoint, *this, limits_.session, next_node_++));
       if (others_work) nodes_.back()->set_newcomer();
       if (policy_.make_breaker) nodes_.back()->set_breaker(policy_.make_breaker());
+      if (policy_.health) nodes_.back()->watch_health(*policy_.health, authority_);
     }
   }
   if (is_new && checks_ != nullptr) checks_->forget_undescribed();
@@ -379,10 +380,13 @@ Status Channel::why_not() const {
     return unavailable(std::move(text));
   }
   bool is_one = nodes_.size() == 1;
-  text = "\"" + service_ + "\" has " + std::to_string(nodes_.size()) + (is_one ? " instance, but it " : " instances, but ");
+  text = "\"" + service_ + "\" has " + std::to_string(nodes_.size()) +
+         (is_one ? " instance, but it " : " instances, but ");
   for (const std::unique_ptr<Node>& node : nodes_) {
     if (node->endpoint.draining || node->trouble().ok()) continue;
-    return unavailable(text.append(is_one ? "cannot be reached: " : "none can be reached: ").append(node->trouble().message()));
+    std::string_view reach = is_one ? "cannot be reached: " : "none can be reached: ";
+    if (node->is_unwell()) reach = is_one ? "is not well: " : "none is well: ";
+    return unavailable(text.append(reach).append(node->trouble().message()));
   }
   return unavailable(text.append(is_one ? "is draining: it takes no new calls" : "all are draining: they take no new calls"));
 }

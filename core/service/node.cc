@@ -6,12 +6,13 @@
 #include "base/log.h"
 #include "base/random.h"
 #include "rpc/grpc.h"
+#include "service/health_watch.h"
 #include "transport/network.h"
 
 namespace nebula {
 
 // One connection of a node, from dialled to closed.
-class Node::Link final : public SessionEvents {
+class Node::Link final : public SessionEvents, private Service {
  public:
   Link(Node& node, std::unique_ptr<Conn> conn) : node_(node) {
     peer_ = std::make_shared<const Peer>(conn->peer());
@@ -22,6 +23,13 @@ class Node::Link final : public SessionEvents {
   Session& session() { return *session_; }
   const std::shared_ptr<const Peer>& peer() const { return peer_; }
   bool has_spoken() const { return greeting_timer_ == nullptr; }
+  const HealthWatch* health() const { return health_.get(); }  // null: it is not asked
+  bool is_ready() const { return has_spoken() && (health_ == nullptr || health_->state() == HealthWatch::State::well); }
+  void end_health() { health_.reset(); }  // or its call would hold up the end of the session
+  Time idle_since() const {
+    if (health_ == nullptr) return session_->idle_since();
+    return session_->open_count() > health_->stream_count() ? Time::never() : Time{1};
+  }
 
   HeadMemo head_memo;
 
@@ -32,7 +40,10 @@ class Node::Link final : public SessionEvents {
     // is known how many calls it takes at a time: some servers refuse what comes beyond.
     greeting_timer_.reset();
     node_.backoff_ = limits::backoff_first;
-    node_.welcome();
+    if (node_.health_service_ != nullptr && !node_.retired_)
+      health_ = std::make_unique<HealthWatch>(node_.env_, static_cast<Service&>(*this), session_->peer().address,
+                                              *node_.health_service_, [this] { node_.on_link_health(this); });
+    if (is_ready()) node_.welcome();
   }
   void on_room() override {
     node_.is_full_ = false;
@@ -42,10 +53,19 @@ class Node::Link final : public SessionEvents {
   void on_draining() override { node_.on_link_draining(this); }
   void on_closed(Status why) override { node_.on_link_closed(this, why); }
 
+  // What its watch of the peer's health calls.
+  void call(Request request, Reply reply) override {
+    request.context->set_peer(peer_);
+    ClientWay way{node_.env_.loop, *session_, node_.health_authority_, limits::message_bytes_max};
+    Status status = start_client_call(way, request, reply);
+    if (!status.ok()) reply(std::move(status));
+  }
+
   Node& node_;
   std::shared_ptr<const Peer> peer_;  // of its calls' contexts
   std::unique_ptr<Session> session_;
   std::unique_ptr<Timer> greeting_timer_;  // until the peer has spoken HTTP/2
+  std::unique_ptr<HealthWatch> health_;
 };
 
 Node::Node(const Env& env, Endpoint self, NodeEvents& up, const SessionOptions& session, uint64_t number)
@@ -207,19 +227,37 @@ void Node::restore() {
 }
 
 bool Node::is_working() const {
-  return link_ != nullptr && link_->has_spoken() && !retired_ && !endpoint.draining && !is_isolated();
+  return link_ != nullptr && link_->is_ready() && !retired_ && !endpoint.draining && !is_isolated();
 }
 
 Time Node::idle_since() const {
-  Time since = link_ != nullptr ? link_->session().idle_since() : Time{};
-  for (const std::unique_ptr<Link>& link : leaving_) since = std::max(since, link->session().idle_since());
+  Time since = link_ != nullptr ? link_->idle_since() : Time{};
+  for (const std::unique_ptr<Link>& link : leaving_) since = std::max(since, link->idle_since());
   return since;
+}
+
+bool Node::is_unwell() const {
+  return link_ != nullptr && link_->health() != nullptr && link_->health()->state() == HealthWatch::State::unwell;
+}
+
+const Status& Node::trouble() const { return is_unwell() ? link_->health()->trouble() : trouble_; }
+
+// Of one that was unwell, all clients hear at the same time that it is back.
+void Node::on_link_health(Link* link) {
+  if (link != link_.get() || retired_) return;
+  if (link->is_ready()) return welcome();
+  if (is_unwell()) {
+    is_newcomer_ = true;
+    NEBULA_LOG(env_.log, info, "instance " + endpoint.id + ": " + std::string(trouble().message()));
+  }
+  update_usable();
 }
 
 void Node::on_link_draining(Link* link) {
   if (link != link_.get()) return;
   if (link->session().pinged_too_often()) session_.keepalive.interval = session_.keepalive.interval * 2;
   Status why = unavailable(link->session().peer().address + " is draining");
+  link->end_health();
   leaving_.push_back(std::move(link_));
   if (!retired_) reconnect(std::move(why));
 }
@@ -269,7 +307,10 @@ void Node::retire(Fn<void()> then) {
   isolation_timer_.reset();
   usable = false;
   state_ = State::idle;  // a dial under way finds that it is not wanted
-  if (link_ != nullptr) link_->session().drain();
+  if (link_ != nullptr) {
+    link_->end_health();
+    link_->session().drain();
+  }
   env_.loop.later([self = anchor_.ref()] {
     if (Node* node = self.get(); node != nullptr && node->retired_) node->report_retired();
   });
@@ -289,7 +330,7 @@ void Node::welcome() {
 
 // In a later step: this may come from the depth of a session's event, and calls that go now write to sessions.
 void Node::update_usable() {
-  usable = link_ != nullptr && link_->has_spoken() && !is_full_ && !retired_ && !endpoint.draining &&
+  usable = link_ != nullptr && link_->is_ready() && !is_full_ && !retired_ && !endpoint.draining &&
            isolation_.admits();
   env_.loop.later([self = anchor_.ref()] {
     if (Node* node = self.get(); node != nullptr && !node->retired_) node->up_.on_node_changed();

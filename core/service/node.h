@@ -50,6 +50,12 @@ class Node final : public NodeState, private CallEvents {
 
   // Without a breaker, or measuring, no failure is held against it.
   void set_breaker(std::unique_ptr<Breaker> breaker) { breaker_ = std::move(breaker); }
+  // Asks the peer of each connection whether that service is well, and calls it only then. Both outlive the node; before
+  // it is connected.
+  void watch_health(const std::string& service, std::string_view authority) {
+    health_service_ = &service;
+    health_authority_ = authority;
+  }
   void isolate(Duration first, Duration most);  // it gets no calls for so long, longer each time; then a few, as probes
   void restore();                               // it gets calls as ever, for there is no other
   uint64_t number() const { return number_; }
@@ -64,12 +70,14 @@ class Node final : public NodeState, private CallEvents {
   // Takes no more calls; answers when the last one has ended. For an endpoint that has left the registry.
   void retire(Fn<void()> then);
 
-  // A call may wait for it: connected (though perhaps full), or on the way there for the first time or again.
+  // A call may wait for it: connected (though perhaps full, or with its health still asked for), or on the way there for
+  // the first time or again.
   bool is_promising() const {
-    return !endpoint.draining && (state_ == State::connecting || state_ == State::connected);
+    return !endpoint.draining && (state_ == State::connecting || (state_ == State::connected && !is_unwell()));
   }
   Time idle_since() const;                    // never(): a call runs; the beginning of time: it has no connection
-  const Status& trouble() const { return trouble_; }  // why the last attempt failed; ok if there is none
+  bool is_unwell() const;                     // connected, and its peer says that it does not serve
+  const Status& trouble() const;              // why it cannot be used; ok if it can, or nothing is known
 
  private:
   enum class State : uint8_t { idle, connecting, connected, waiting };
@@ -86,6 +94,7 @@ class Node final : public NodeState, private CallEvents {
   // a peer that greets and hangs up again and again.
   void reconnect(Status why);
   void back_off(Status why);
+  void on_link_health(Link* link);
   void on_link_silent(Link* link);
   void on_link_draining(Link* link);
   void on_link_closed(Link* link, const Status& why);
@@ -100,8 +109,10 @@ class Node final : public NodeState, private CallEvents {
   NodeEvents& up_;
   const uint64_t number_;
   SessionOptions session_;                      // for its connections; learns how often the peer bears a PING
+  const std::string* health_service_ = nullptr;  // null: nobody asks
+  std::string_view health_authority_;
   State state_ = State::idle;
-  Status trouble_;
+  Status trouble_;                              // of the last attempt to connect
   Duration backoff_ = limits::backoff_first;
   Time reconnect_after_;                        // before, even a connection that worked waits its turn
   std::unique_ptr<Timer> retry_timer_;

@@ -9,7 +9,7 @@ namespace nebula {
 namespace {
 
 constexpr std::string_view words_known =
-    "retry: failfast: failtry: failover: throttle: deadline: filter: subset: balancer= breaker= ejection=";
+    "retry: failfast: failtry: failover: throttle: deadline: filter: subset: health: balancer= breaker= ejection=";
 constexpr std::string_view spaces = " \t\r";
 
 std::string_view trimmed(std::string_view text) {
@@ -44,6 +44,15 @@ Result<size_t> parse_subset(const Url& url) {
   return size_t{nodes};
 }
 
+Result<std::optional<std::string>> parse_health(const Url& url) {
+  std::string service;
+  uint32_t watch = 1;
+  Options options(url);
+  options.text("service", &service).count("watch", &watch, 0, 1);
+  if (Status status = options.status(); !status.ok()) return status;
+  return watch == 1 ? std::optional(service) : std::nullopt;
+}
+
 Result<EjectionOptions> parse_ejection(const Url& url) {
   if (url.scheme == "outliers") return EjectionOptions::parse(url);
   return invalid_argument("\"" + url.text() + "\": there is ejection=outliers: and ejection=none:");
@@ -59,7 +68,8 @@ Result<Policies::Word> Policies::parse_word(std::string_view text) {
   std::string kind(text.substr(0, std::min(equals, colon)));
   TRY(Url url, Url::parse(equals == std::string_view::npos ? text : text.substr(equals + 1)));
   bool is_named = kind == "balancer" || kind == "breaker" || kind == "ejection";
-  bool is_plain = kind == "throttle" || kind == "deadline" || kind == "filter" || kind == "subset" || RetryOptions::knows(kind);
+  bool is_plain = kind == "throttle" || kind == "deadline" || kind == "filter" || kind == "subset" || kind == "health" ||
+                  RetryOptions::knows(kind);
   if (equals == std::string_view::npos ? !is_plain : !is_named)
     return invalid_argument("\"" + std::string(text) + "\": there is no such word; there are: " +
                             std::string(words_known));
@@ -176,6 +186,7 @@ Result<ChannelPolicy> Policies::open(std::string_view service, const Env& env) c
   TRY(policy.deadline, parse_deadline(said("deadline", "deadline:")));
   TRY(policy.filter, Filter::parse(said("filter", "filter:")));
   TRY(policy.nodes_max, parse_subset(said("subset", "subset:")));
+  TRY(policy.health, parse_health(said("health", "health:?watch=0")));
   // As of words the last counts; gRPC has one service config, so that of two they do not mix.
   for (const Line& line : lines_)
     if (line.methods != nullptr) policy.methods = line.methods;

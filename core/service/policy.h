@@ -4,7 +4,7 @@
 //   channel shop.Price: deadline:?default=200ms balancer=ring_hash:?key=x-user
 //   channel *: subset:?nodes=50 ejection=none:
 //
-// Words, in any order: of retry: (also failfast: failtry: failover:), throttle:, deadline:, filter:, subset:, balancer=,
+// Words, in any order: of retry: (also failfast: failtry: failover:), throttle:, deadline:, filter:, subset:, health:, balancer=,
 // breaker=, ejection=. What is not said is as it is by default. A line that begins with "channel name:" is for that name alone,
 // and goes before what is said for all. Lines end in a line break or a semicolon.
 // A text that begins with "{" is gRPC's service config instead, which becomes such words and policies of methods.
@@ -41,6 +41,7 @@ struct ChannelPolicy {
   Duration deadline = {};                               // of calls that have none; 0: none either
   Filter filter = {};                                   // of a service's instances, which are used
   size_t nodes_max = limits::subset_nodes;              // of a service with more instances, so many are used
+  std::optional<std::string> health = {};               // the service of which each peer is asked whether it is well
 };
 
 class Policies {
@@ -62,7 +63,7 @@ class Policies {
 
  private:
   struct Word {
-    std::string kind;  // "retry", "throttle", "deadline", "filter", "subset", "balancer", "breaker", "ejection"
+    std::string kind;  // "retry", "throttle", "deadline", "filter", "subset", "health", "balancer", "breaker", "ejection"
     Url url;
   };
   struct Line {

@@ -168,7 +168,7 @@ class Reader {
       for (const element& each : *methods) read_methods(each, "methodConfig[" + std::to_string(at++) + "]");
     }
     if (std::optional<element> throttle = fields.any("retryThrottling")) read_throttle(*throttle);
-    fields.cannot("healthCheckConfig", "servers that are not well withdraw themselves from the registry");
+    if (std::optional<element> health = fields.any("healthCheckConfig")) read_health(*health);
     fields.cannot("connectionScaling", "calls beyond the streams of a connection wait for their turn");
     fields.end();
     return std::move(failure_);
@@ -232,6 +232,14 @@ class Reader {
     }
     fields.end();
     return true;
+  }
+
+  // gRFC A17. Without a name nobody is asked; with an empty one, the server as a whole.
+  void read_health(const element& from) {
+    Fields fields(&from, "healthCheckConfig", failure_);
+    if (std::optional<std::string_view> service = fields.text("serviceName"))
+      add("health", "health", {{"service", std::string(*service)}});
+    fields.end();
   }
 
   // gRFC A50. A rule that is not there, or is enforced in no case, is off.

@@ -59,6 +59,15 @@ Test(service_config, says_nothing_where_it_is_empty) {
   cr_assert_eq(added("\n\t {}\n"), "OK");
 }
 
+Test(service_config, asks_after_the_health_of_a_service) {
+  cr_assert_eq(words_of(R"({"healthCheckConfig": {"serviceName": "shop.Price"}})"), "health=health:?service=shop.Price ");
+  cr_assert_eq(words_of(R"({"healthCheckConfig": {"serviceName": ""}})"), "health=health:?service= ");
+  cr_assert_eq(words_of(R"({"healthCheckConfig": {}})"), "");
+  cr_assert_eq(added(R"({"healthCheckConfig": {"serviceName": "shop.Price"}})"), "OK");
+  refuses(R"({"healthCheckConfig": {"service": "a"}})",
+          "healthCheckConfig: there is no \"service\"; did you mean \"serviceName\"? There are: serviceName");
+}
+
 Test(service_config, is_what_the_documentation_shows) {
   cr_assert_eq(added(R"({
     "loadBalancingConfig": [{"round_robin": {}}],
@@ -312,8 +321,7 @@ Test(service_config, refuses_a_balancer_that_it_has_not) {
 
 Test(service_config, refuses_what_nebula_cannot_do_and_names_it) {
   for (auto [text, field] : {
-           std::pair(R"({"healthCheckConfig": {"serviceName": "a"}})", "healthCheckConfig"),
-           {R"({"connectionScaling": {}})", "connectionScaling"},
+           std::pair(R"({"connectionScaling": {}})", "connectionScaling"),
            {R"({"methodConfig": [{"name": [{}], "hedgingPolicy": {}}]})", "methodConfig[0].hedgingPolicy"},
            {R"({"methodConfig": [{"name": [{}], "maxRequestMessageBytes": 1}]})",
             "methodConfig[0].maxRequestMessageBytes"},
