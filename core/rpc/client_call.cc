@@ -12,6 +12,8 @@ namespace nebula {
 
 namespace {
 
+constexpr std::string_view load_report_name = "endpoint-load-metrics-bin";
+
 // Owns itself: it goes with the last event of its stream.
 class ClientCall final : public Pooled, public StreamEvents, private InboxEvents {
  public:
@@ -210,10 +212,13 @@ void ClientCall::end(const grpc::ProtocolFields& trailers, Result<Metadata> user
     else
       response.status = message.status();
   }
-  if (user.ok())
+  if (user.ok()) {
+    if (events_ != nullptr && !user->empty())
+      if (std::optional<std::string_view> load = user->find(load_report_name)) events_->on_load_report(*load);
     response.trailers = std::move(*user);
-  else if (response.status.ok())
+  } else if (response.status.ok()) {
     response.status = user.status();
+  }
   if (outbox_.is_running()) stream_->reset(h2::no_error);  // nobody wants the rest of the requests
   tell_of_end(response.status.code(), Fate::processed);
   stop();

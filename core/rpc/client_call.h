@@ -29,6 +29,7 @@ struct CallEvents {
   virtual void on_call_begun(uint32_t era, Duration took) = 0;  // a stream of responses; how it ends is another matter
   // took: until the answer came; nothing for what had begun.
   virtual void on_call_ended(uint32_t era, Code code, Fate fate, std::optional<Duration> took) = 0;
+  virtual void on_load_report(std::string_view report) = 0;  // what the trailers say of it (gRFC A51)
 
  protected:
   ~CallEvents() = default;

@@ -142,6 +142,7 @@ void Channel::on_snapshot(Snapshot snapshot) {
       nodes_.push_back(std::make_unique<Node>(env_, endpoint, *this, limits_.session, next_node_++));
       if (others_work) nodes_.back()->set_newcomer();
       if (policy_.make_breaker) nodes_.back()->set_breaker(policy_.make_breaker());
+      nodes_.back()->set_load_options(policy_.balancer->load_options());
       if (policy_.health) nodes_.back()->watch_health(*policy_.health, authority_);
     }
   }

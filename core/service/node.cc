@@ -114,6 +114,7 @@ void Node::use(std::unique_ptr<Conn> conn) {
   state_ = State::connected;
   trouble_ = {};
   is_full_ = false;
+  load.restart();
   link_ = std::make_unique<Link>(*this, std::move(conn));
 }
 
@@ -177,6 +178,11 @@ void Node::on_call_ended(uint32_t era, Code code, Fate fate, std::optional<Durat
     latency.add(*took, env_.loop.now());
   else
     latency.add_failure(*took, env_.loop.now());
+}
+
+void Node::on_load_report(std::string_view text) {
+  if (load_options_ == nullptr) return;
+  if (std::optional<LoadReport> report = LoadReport::parse(text)) load.add(*report, env_.loop.now(), *load_options_);
 }
 
 // ---- left alone

@@ -56,6 +56,8 @@ class Node final : public NodeState, private CallEvents {
     health_service_ = &service;
     health_authority_ = authority;
   }
+  // Takes what the peer reports of its load; null: it does not. They outlive the node.
+  void set_load_options(const LoadOptions* options) { load_options_ = options; }
   void isolate(Duration first, Duration most);  // it gets no calls for so long, longer each time; then a few, as probes
   void restore();                               // it gets calls as ever, for there is no other
   uint64_t number() const { return number_; }
@@ -87,6 +89,7 @@ class Node final : public NodeState, private CallEvents {
   uint32_t on_call_started() override;
   void on_call_begun(uint32_t era, Duration took) override;
   void on_call_ended(uint32_t era, Code code, Fate fate, std::optional<Duration> took) override;
+  void on_load_report(std::string_view report) override;
 
   void dial(size_t url_index, std::string failures);
   void use(std::unique_ptr<Conn> conn);
@@ -111,6 +114,7 @@ class Node final : public NodeState, private CallEvents {
   SessionOptions session_;                      // for its connections; learns how often the peer bears a PING
   const std::string* health_service_ = nullptr;  // null: nobody asks
   std::string_view health_authority_;
+  const LoadOptions* load_options_ = nullptr;
   State state_ = State::idle;
   Status trouble_;                              // of the last attempt to connect
   Duration backoff_ = limits::backoff_first;

@@ -212,10 +212,16 @@ class Reader {
     } else if (name == "pick_first") {
       add("balancer", "pick_first", {{"shuffle", fields.flag("shuffleAddressList").value_or(false) ? "1" : "0"}});
     } else if (name == "weighted_round_robin") {
-      for (std::string_view each : {"enableOobLoadReport", "oobReportingPeriod", "blackoutPeriod",
-                                    "weightExpirationPeriod", "weightUpdatePeriod", "errorUtilizationPenalty"})
-        fields.cannot(each, "its weights are those with which instances are announced");
-      add("balancer", "weighted");
+      UrlOptions options;
+      if (fields.flag("enableOobLoadReport").value_or(false))
+        fields.refuse("enableOobLoadReport", "what Nebula cannot do; it takes the reports that come with answers");
+      fields.duration("oobReportingPeriod");  // of what is off
+      for (auto [name, option] : {std::pair("blackoutPeriod", "blackout"), {"weightExpirationPeriod", "expiry"},
+                                  {"weightUpdatePeriod", "update"}})
+        if (std::optional<Duration> length = fields.duration(name)) options.emplace_back(option, text_of(*length));
+      if (std::optional<double> errors = fields.number("errorUtilizationPenalty", 0, 1e6, "a number that is not negative"))
+        options.emplace_back("errors", std::to_string(std::lround(*errors * 1000)) + "e-3");
+      add("balancer", "weighted", std::move(options));
     } else if (name == "least_request_experimental" || name == "least_request") {
       fields.cannot("choiceCount", "it looks at all instances");
       add("balancer", "least");

@@ -8,6 +8,7 @@
 
 #include "base/driver.h"
 #include "rpc/call.h"
+#include "service/balancer/load.h"
 #include "service/balancer/peak_latency.h"
 #include "service/registry/registry.h"
 
@@ -20,6 +21,7 @@ struct NodeState {
   bool usable = false;  // connected, with room for a call, and neither draining nor isolated
   uint32_t inflight = 0;
   PeakLatency latency;  // until the answer begins
+  ReportedLoad load;    // what it says of itself, for a balancer that wants it
   Time newcomer_since;  // it has joined others that work, or has come back to them; zero: it was there from the start
 };
 
@@ -30,6 +32,8 @@ class Balancer {
   virtual ~Balancer() = default;
   virtual void update(NodeStates nodes) = 0;                  // they stay valid until the next update
   virtual const NodeState* pick(const Request& request) = 0;  // null: none is usable
+  // How the reports of nodes become ReportedLoad; null: they are not looked at. Stays as long as the balancer.
+  virtual const LoadOptions* load_options() const { return nullptr; }
 };
 
 Driver<Balancer> closest_driver();

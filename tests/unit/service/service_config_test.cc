@@ -88,6 +88,10 @@ Test(service_config, names_a_balancer) {
   cr_assert_eq(balancing(R"([{"pick_first": {}}])"), "balancer=pick_first:?shuffle=0 ");
   cr_assert_eq(balancing(R"([{"pick_first": {"shuffleAddressList": true}}])"), "balancer=pick_first:?shuffle=1 ");
   cr_assert_eq(balancing(R"([{"weighted_round_robin": {}}])"), "balancer=weighted: ");
+  cr_assert_eq(balancing(R"([{"weighted_round_robin": {"enableOobLoadReport": false, "blackoutPeriod": "1s",
+                              "weightExpirationPeriod": "60s", "weightUpdatePeriod": "0.5s",
+                              "errorUtilizationPenalty": 1.5}}])"),
+               "balancer=weighted:?blackout=1000000us&expiry=60000000us&update=500000us&errors=1500e-3 ");
   cr_assert_eq(balancing(R"([{"least_request_experimental": {}}])"), "balancer=least: ");
   cr_assert_eq(balancing(R"([{"ring_hash_experimental": {"requestHashHeader": "X-User"}}])"),
                "balancer=ring_hash:?key=x-user ");
@@ -327,8 +331,8 @@ Test(service_config, refuses_what_nebula_cannot_do_and_names_it) {
             "methodConfig[0].maxRequestMessageBytes"},
            {R"({"methodConfig": [{"name": [{}], "maxResponseMessageBytes": 1}]})",
             "methodConfig[0].maxResponseMessageBytes"},
-           {R"({"loadBalancingConfig": [{"weighted_round_robin": {"blackoutPeriod": "1s"}}]})",
-            "loadBalancingConfig.weighted_round_robin.blackoutPeriod"},
+           {R"({"loadBalancingConfig": [{"weighted_round_robin": {"enableOobLoadReport": true}}]})",
+            "loadBalancingConfig.weighted_round_robin.enableOobLoadReport"},
            {R"({"loadBalancingConfig": [{"least_request": {"choiceCount": 3}}]})",
             "loadBalancingConfig.least_request.choiceCount"},
            {R"({"loadBalancingConfig": [{"ring_hash": {"minRingSize": 3}}]})",
