@@ -141,10 +141,15 @@ Result<Registry*> Worker::registry() {
   return registry_.get();
 }
 
-Result<std::unique_ptr<Channel>> Worker::open_named(ChannelName name, const Policies& policies, ChannelLimits limits) {
+Result<std::unique_ptr<Channel>> Worker::open_named(ChannelName name, const Policies& policies, ChannelLimits limits,
+                                                    const std::string& table) {
   TRY(Registry * registry, this->registry());
   TRY(ChannelPolicy policy, policies.open(name.service, env()));
-  return std::make_unique<Channel>(env(), *registry, std::move(name), std::move(policy), limits);
+  std::string own_table = table + name.service;
+  std::unique_ptr<Channel> channel =
+      std::make_unique<Channel>(env(), *registry, std::move(name), std::move(policy), limits);
+  channel->share(engine_.commons(), std::move(own_table));
+  return channel;
 }
 
 Result<std::unique_ptr<Service>> Worker::open_channel(const Url& target, ChannelLimits limits,
@@ -154,14 +159,16 @@ Result<std::unique_ptr<Service>> Worker::open_channel(const Url& target, Channel
   Url plain = target;
   std::optional<TlsOptions> tls;
   if (is_name(target) || target.scheme == "tls") tls = take_tls_options(plain);
+  // Of one target with one policy: others are other channels.
+  std::string table = target.text() + "\n" + std::string(policy_text) + "\n";
   if (is_name(target)) {
     if (!target.host.empty()) {
-      TRY(std::unique_ptr<Channel> channel, open_named({target.host, target.host, tls}, policies, limits));
+      TRY(std::unique_ptr<Channel> channel, open_named({target.host, target.host, tls}, policies, limits, table));
       return std::unique_ptr<Service>(std::move(channel));
     }
     return std::unique_ptr<Service>(std::make_unique<Channels>(
-        [this, tls, policies, limits](std::string service) {
-          return open_named({service, service, tls}, policies, limits);
+        [this, tls, policies, limits, table](std::string service) {
+          return open_named({service, service, tls}, policies, limits, table);
         }));
   }
   Url list;
@@ -173,6 +180,7 @@ Result<std::unique_ptr<Service>> Worker::open_channel(const Url& target, Channel
   if (tls && !tls->server_name.empty()) name.authority = Url{.host = tls->server_name}.authority();
   std::unique_ptr<Channel> channel =
       std::make_unique<Channel>(env(), *registry, std::move(name), std::move(policy), limits);
+  channel->share(engine_.commons(), std::move(table));
   return std::unique_ptr<Service>(std::make_unique<DirectChannel>(std::move(registry), std::move(channel)));
 }
 

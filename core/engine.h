@@ -1,7 +1,8 @@
 // core/engine.h - Engine: what all loops of a program share. Worker: what one loop has of its own.
 //
 // Loops share nothing but the registry, which lives on a thread of the engine's (the home loop), so that a program
-// needs one inotify descriptor however many loops it has, and stays announced while its own threads compute.
+// needs one inotify descriptor however many loops it has, and stays announced while its own threads compute; and what
+// their channels tell each other (service/commons.h).
 #pragma once
 
 #include <memory>
@@ -15,6 +16,7 @@
 #include "loop/housekeeper.h"
 #include "loop/uv_loop.h"
 #include "service/channel.h"
+#include "service/commons.h"
 #include "service/policy.h"
 #include "transport/mem.h"
 #include "transport/network.h"
@@ -46,6 +48,7 @@ class Engine {
   const Drivers& drivers() const { return drivers_; }
   Log& log() { return log_; }
   MemHub& hub() { return hub_; }
+  Commons& commons() { return commons_; }
 
  private:
   struct Home;
@@ -58,6 +61,7 @@ class Engine {
   Policies policies_{{drivers_.balancers, drivers_.breakers}};
   Log log_;
   MemHub hub_;
+  Commons commons_;
   const bool has_housekeeper_;
   std::mutex threads_lock_;  // of what is started when it is first needed
   std::unique_ptr<Home> home_;
@@ -82,7 +86,9 @@ class Worker {
   static Status check_target(const Url& target, const Drivers& drivers);
 
  private:
-  Result<std::unique_ptr<Channel>> open_named(ChannelName name, const Policies& policies, ChannelLimits limits);
+  // Channels of other loops at the same table share what they know (service/commons.h).
+  Result<std::unique_ptr<Channel>> open_named(ChannelName name, const Policies& policies, ChannelLimits limits,
+                                              const std::string& table);
 
   Engine& engine_;
   std::unique_ptr<UvLoop> own_loop_;

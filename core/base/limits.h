@@ -223,6 +223,9 @@ inline constexpr Duration isolation_max = sec(60);
 inline constexpr uint32_t probes_good = 3;
 // Of a channel's nodes, that breakers may leave alone at a time: beyond, it is not the nodes.
 inline constexpr double isolated_share = 0.5;
+// Loops of a program that call the same name tell each other of retries and failures no oftener than this: what they can
+// spend twice meanwhile is what they earn meanwhile.
+inline constexpr Duration commons_pause = ms(100);
 // Of a service with more instances each client uses so many, others each: connections are bounded, and the load is even.
 inline constexpr uint32_t subset_nodes = 100;
 

@@ -8,6 +8,7 @@
 #include "base/similar.h"
 #include "service/balancer/ranked.h"
 #include "service/balancer/subset.h"
+#include "service/commons.h"
 
 namespace nebula {
 
@@ -24,6 +25,7 @@ Channel::Channel(const Env& env, Registry& registry, ChannelName name, ChannelPo
 }
 
 Channel::~Channel() {
+  seat_.reset();
   if (checks_ != nullptr) checks_->close();
   watch_.reset();
   policy_.balancer->update({});
@@ -64,6 +66,7 @@ void Channel::call(Request request, Reply reply) {
   }
   called_ = env_.loop.now();
   if (retry_) retry_->on_call();
+  if (seat_ != nullptr) tell_allowance_soon();
   if (idle_timer_ == nullptr && limits_.idle_max > Duration{}) look_for_idleness(limits_.idle_max);
   if (outlier_timer_ == nullptr && policy_.ejection && nodes_.size() >= policy_.ejection->nodes_min())
     look_for_outliers();
@@ -226,10 +229,37 @@ void Channel::look_for_outliers() {
     for (size_t index : find_outliers(outcomes, *policy_.ejection)) {
       Node& node = *nodes_[index];
       if (!node.is_isolated() && may_isolate(node, policy_.ejection->share))
-        node.isolate(policy_.ejection->first, policy_.ejection->most);
+        tell_isolated(node, node.isolate(policy_.ejection->first, policy_.ejection->most), policy_.ejection->share);
     }
     if (was_called) look_for_outliers();
   });
+}
+
+// ---- what channels of other loops see
+
+void Channel::share(Commons& commons, std::string name) {
+  seat_ = std::make_unique<Seat>(commons, env_.loop, std::move(name), [this](const News& news) { on_news(news); });
+}
+
+void Channel::tell_isolated(const Node& node, Time until, double share) {
+  if (seat_ != nullptr) seat_->tell({{}, {{node.endpoint.id, {until, share}}}});
+}
+
+void Channel::tell_allowance_soon() {
+  if (!retry_ || !retry_->has_changed() || allowance_timer_ != nullptr || !seat_->has_others()) return;
+  allowance_timer_ = env_.loop.after(limits::commons_pause, [this] {
+    allowance_timer_.reset();
+    seat_->tell({retry_->take_changes()});
+  });
+}
+
+void Channel::on_news(const News& news) {
+  if (retry_) retry_->add(news.allowance);
+  for (const std::unique_ptr<Node>& node : nodes_) {
+    auto found = news.isolated.find(node->endpoint.id);
+    if (found != news.isolated.end() && may_isolate(*node, found->second.share))
+      node->isolate_until(found->second.until);
+  }
 }
 
 // ---- placing
@@ -298,6 +328,7 @@ void Channel::place_again(Waiting call, uint64_t node, Ending why) {
     return call.reply(Response{std::move(why)});
   if (call.request.tries == nullptr) call.request.tries = std::make_unique<Tries>();
   call.request.tries->nodes.push_back(node);
+  if (seat_ != nullptr) tell_allowance_soon();
   pause(std::move(call), *length, std::move(why.status));
 }
 

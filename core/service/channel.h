@@ -19,6 +19,10 @@
 
 namespace nebula {
 
+class Commons;
+class Seat;
+struct News;
+
 struct ChannelLimits {
   size_t message_bytes_max = limits::message_bytes_max;
   SessionOptions session = {};
@@ -36,6 +40,10 @@ class Channel final : public Service, public NodeEvents {
   // References outlive the channel.
   Channel(const Env& env, Registry& registry, ChannelName name, ChannelPolicy policy, ChannelLimits limits = {});
   ~Channel() override;  // calls that run or wait end with unavailable
+
+  // Tells the channels that have sat down at the same name which nodes it leaves alone and what it retries, and hears of
+  // theirs. Before the first call; the commons outlive it.
+  void share(Commons& commons, std::string name);
 
   void call(Request request, Reply reply) override;
 
@@ -65,6 +73,10 @@ class Channel final : public Service, public NodeEvents {
   }
   bool may_isolate(const Node& node) override { return may_isolate(node, policy_.isolated_share); }
   bool may_isolate(const Node& node, double share) const;
+  void on_isolated(const Node& node, Time until) override { tell_isolated(node, until, policy_.isolated_share); }
+  void tell_isolated(const Node& node, Time until, double share);
+  void on_news(const News& news);
+  void tell_allowance_soon();           // where others share it
   void restore_if_alone();              // where all that work are isolated, they are not
   void look_for_outliers();
   bool place(Waiting& call);            // true: a node has it
@@ -94,6 +106,8 @@ class Channel final : public Service, public NodeEvents {
   ChannelLimits limits_;
   const uint64_t client_;               // drawn: by which it differs from others of the same name
 
+  std::unique_ptr<Seat> seat_;          // null: it shares nothing
+  std::unique_ptr<Timer> allowance_timer_;  // set while there is something to tell
   std::unique_ptr<Watch> watch_;
   std::unique_ptr<Timer> idle_timer_;   // null: idle
   Time called_;                         // the last time

@@ -203,16 +203,30 @@ void Node::judge(Verdict verdict) {
     return;
   }
   if (up_.may_isolate(*this))
-    isolate(limits::isolation_first, limits::isolation_max);
+    up_.on_isolated(*this, isolate(limits::isolation_first, limits::isolation_max));
   else if (is_probe)
     restore();
 }
 
-void Node::isolate(Duration first, Duration most) {
+Time Node::isolate(Duration first, Duration most) {
   Duration length = isolation_.open(env_.loop.now(), env_.random, first, most);
   NEBULA_LOG(env_.log, info, "instance " + endpoint.id + " fails too often: left alone for " +
                                  std::to_string(length.ms()) + " ms");
-  isolation_timer_ = env_.loop.after(length, [this] { probe(); });
+  probe_after(length);
+  return env_.loop.now() + length;
+}
+
+// A little later than they, for the first probe that fails tells the others.
+void Node::isolate_until(Time until) {
+  Duration length = until - env_.loop.now();
+  if (length <= Duration{} || (isolation_.state() == Isolation::State::open && until <= alone_until_)) return;
+  isolation_.follow(length);
+  probe_after({env_.random.between(length.ns * 21 / 20, length.ns * 6 / 5)});
+}
+
+void Node::probe_after(Duration wait) {
+  alone_until_ = env_.loop.now() + wait;
+  isolation_timer_ = env_.loop.after(wait, [this] { probe(); });
   update_usable();
 }
 

@@ -26,6 +26,7 @@ struct NodeEvents {
   virtual void on_call_succeeded() = 0;
   // Its breaker has had enough: whether it may be left alone, for others are there.
   virtual bool may_isolate(const Node& node) = 0;
+  virtual void on_isolated(const Node& node, Time until) = 0;  // by its breaker
   virtual void on_node_changed() = 0;  // usable, or failed, or room again: look whether waiting calls can go
 
  protected:
@@ -58,7 +59,9 @@ class Node final : public NodeState, private CallEvents {
   }
   // Takes what the peer reports of its load; null: it does not. They outlive the node.
   void set_load_options(const LoadOptions* options) { load_options_ = options; }
-  void isolate(Duration first, Duration most);  // it gets no calls for so long, longer each time; then a few, as probes
+  // It gets no calls for so long, longer each time; then a few, as probes. Until when.
+  Time isolate(Duration first, Duration most);
+  void isolate_until(Time until);               // the same, as another channel has found; if that is longer
   void restore();                               // it gets calls as ever, for there is no other
   uint64_t number() const { return number_; }
   bool is_isolated() const { return isolation_.state() != Isolation::State::closed; }
@@ -103,6 +106,7 @@ class Node final : public NodeState, private CallEvents {
   void on_link_closed(Link* link, const Status& why);
   void drop(Link* link);
   void judge(Verdict verdict);
+  void probe_after(Duration wait);
   void probe();
   void welcome();
   void update_usable();
@@ -125,6 +129,7 @@ class Node final : public NodeState, private CallEvents {
   std::unique_ptr<Breaker> breaker_;
   Isolation isolation_;
   std::unique_ptr<Timer> isolation_timer_;
+  Time alone_until_;                            // while that is set
   uint32_t era_ = 0;                            // of isolation: what began in an earlier one says nothing of this
   Outcome outcome_;
   bool is_measured_ = false;

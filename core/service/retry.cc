@@ -85,6 +85,20 @@ void Retry::on_call() {
 
 void Retry::on_success() { tokens_ = std::min(tokens_ + success_earns_, tokens_max_); }
 
+Allowance Retry::take_changes() {
+  Allowance changes{budget_ - told_.budget, tokens_ - told_.tokens};
+  told_ = {budget_, tokens_};
+  return changes;
+}
+
+void Retry::add(const Allowance& change) {
+  Allowance own = take_changes();
+  constexpr int64_t most = limits::retry_budget_max * whole;
+  budget_ = std::clamp(budget_ + change.budget, -most, most);
+  tokens_ = std::clamp<int64_t>(tokens_ + change.tokens, 0, tokens_max_);
+  told_ = {budget_ - own.budget, tokens_ - own.tokens};
+}
+
 std::optional<Duration> Retry::pause_after(const RetryOptions& how, uint32_t tries, const Ending& why, Random& random) {
   bool is_unseen = why.fate == Fate::unprocessed;  // whatever its code
   std::optional<int64_t> pushback = pushback_ms(why);

@@ -44,6 +44,18 @@ struct ThrottleOptions {
   static Result<ThrottleOptions> parse(const Url& url);  // throttle:?tokens=1000&ratio=0.1
 };
 
+// Changes, in thousandths of a retry and of a token.
+struct Allowance {
+  int64_t budget = 0, tokens = 0;
+
+  Allowance& operator+=(const Allowance& other) {
+    budget += other.budget;
+    tokens += other.tokens;
+    return *this;
+  }
+  bool operator==(const Allowance&) const = default;
+};
+
 class Retry {
  public:
   explicit Retry(const RetryOptions& options, const ThrottleOptions& throttle = {});
@@ -59,12 +71,19 @@ class Retry {
   }
   std::optional<Duration> pause_after(const RetryOptions& how, uint32_t tries, const Ending& why, Random& random);
 
+  // Channels that share one budget and its tokens tell each other what has changed since they did so last. What several
+  // of them have spent at the same time is owed: with less than nothing in hand there are no retries.
+  bool has_changed() const { return Allowance{budget_, tokens_} != told_; }
+  Allowance take_changes();
+  void add(const Allowance& change);
+
  private:
   const RetryOptions options_;
   const int64_t tokens_max_;  // in thousandths, as all of these
   const int64_t success_earns_;
   int64_t budget_ = limits::retry_reserve * 1000;
   int64_t tokens_ = tokens_max_;
+  Allowance told_{budget_, tokens_};
 };
 
 }  // namespace nebula

@@ -17,6 +17,12 @@ Duration Isolation::open(Time now, Random& random, Duration first, Duration most
   return {random.between(length_.ns, length_.ns * 6 / 5)};
 }
 
+void Isolation::follow(Duration length) {
+  length_ = length;
+  state_ = State::open;
+  is_probed_ = false;
+}
+
 void Isolation::try_again() {
   state_ = State::half_open;
   is_probed_ = false;

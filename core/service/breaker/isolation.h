@@ -22,6 +22,7 @@ class Isolation {
 
   // To open; returns for how long: `first`, doubled with each relapse up to `most`.
   Duration open(Time now, Random& random, Duration first, Duration most);
+  void follow(Duration length);  // to open, for so long, as somebody else has found
   void try_again();  // to half_open: the time is over, or there is nobody else to ask
   void close(Time now);
 

@@ -19,6 +19,7 @@ struct Changes final : public NodeEvents {
   void on_node_changed() override { count++; }
   void on_call_succeeded() override {}
   bool may_isolate(const Node&) override { return true; }
+  void on_isolated(const Node&, Time) override {}
   int count = 0;
 };
 
