@@ -231,6 +231,10 @@ inline constexpr uint32_t subset_nodes = 100;
 
 // Registries of one program: each is watched for every name, and is a rank of its own for balancers.
 inline constexpr size_t registries_max = 8;
+// Methods that one loop counts by name, for each side, and targets of channels: a program has dozens. Further ones are
+// counted together, as `other`: names that somebody makes up must not fill the memory.
+inline constexpr size_t metrics_methods_max = 1000;
+
 // A service's name: it must fit a file's name beside an instance id.
 inline constexpr size_t service_name_max = 200;
 // A registry record is a few hundred bytes; a larger file is none of ours.

@@ -8,6 +8,7 @@
 #include <memory>
 
 #include "base/fn.h"
+#include "base/metrics.h"
 #include "base/time.h"
 
 namespace nebula {
@@ -51,6 +52,12 @@ class Loop : public Clock {
 
   // The real loop that this is, for transports over sockets; null in a simulation.
   virtual UvLoop* uv() { return nullptr; }
+
+  // What is counted of all that runs on it.
+  Metrics& metrics() { return metrics_; }
+
+ private:
+  Metrics metrics_;
 };
 
 // A loop that a foreign thread runs: an inline queue. One thread at a time.

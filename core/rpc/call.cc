@@ -28,6 +28,13 @@ void Context::on_cancel(Fn<void(const Status& why)> then) {
   if (then) then(reason);
 }
 
+void Context::count_end(Code code, Time now) {
+  ClientMetrics* counts = std::exchange(counts_, nullptr);
+  if (counts == nullptr) return;
+  Duration took = now - began_;
+  counts->call_duration.add(code, Histogram::bucket_of(took), took);
+}
+
 Fault fault_of(Code code, Fate fate) {
   bool is_answered = fate == Fate::processed;
   switch (code) {

@@ -12,6 +12,7 @@
 #include "base/bytes.h"
 #include "base/done.h"
 #include "base/metadata.h"
+#include "base/metrics.h"
 #include "base/time.h"
 #include "http2/stream.h"
 #include "loop/loop.h"
@@ -120,12 +121,23 @@ class Context {
   // Runs once, when cancelled; at once if it already is. The last one given counts.
   void on_cancel(Fn<void(const Status& why)> then);
 
+  // Client: among which it is counted, from now on until its end. Null: not, or no longer.
+  void count_among(ClientMetrics& counts, Time now) {
+    counts_ = &counts;
+    began_ = now;
+    counts.calls++;
+  }
+  ClientMetrics* counts() const { return counts_; }
+  void count_end(Code code, Time now);  // once
+
  private:
   Time deadline_;
   std::shared_ptr<const Peer> peer_;  // that of its connection
   Status why_;
   Fn<void(const Status&)> then_;
   std::unique_ptr<Timer> timer_;
+  ClientMetrics* counts_ = nullptr;
+  Time began_;
 };
 
 // What has become of the earlier tries of a call.

@@ -51,7 +51,7 @@ class ClientCall final : public Pooled, public StreamEvents, private InboxEvents
   bool refuse(const grpc::ProtocolFields& head, Result<Metadata>* user);  // true: it is tried again
   bool take_body_back();                // for another try; false: some of it is gone
   void repeat(Ending why);
-  void tell_of_end(Code code, Fate fate);
+  void tell_of_end(Code code, Fate fate, bool is_last = true);
 
   Loop& loop_;
   const size_t message_bytes_max_;
@@ -79,6 +79,7 @@ Status ClientCall::start(Session& session, Metadata head, Request& request, Repl
   reply_ = std::move(reply);
   if (again != nullptr) again_ = std::move(*again);
   if (events_ != nullptr) era_ = events_->on_call_started();
+  if (ClientMetrics* counts = request_.context->counts()) counts->attempts++;
   bool has_body = !std::holds_alternative<std::monostate>(request_.body);
   stream_->headers(std::move(head), !has_body);
   if (has_body) send_body();
@@ -245,9 +246,15 @@ void ClientCall::on_dropped(size_t) {
   stream_->reset(h2::cancel);
 }
 
-void ClientCall::tell_of_end(Code code, Fate fate) {
+void ClientCall::tell_of_end(Code code, Fate fate, bool is_last) {
+  Time now = loop_.now();
+  Duration took = now - began_;
+  if (ClientMetrics* counts = request_.context->counts()) {
+    counts->attempt_duration.add(code, Histogram::bucket_of(took), took);
+    if (is_last) request_.context->count_end(code, now);
+  }
   if (events_ == nullptr) return;
-  events_->on_call_ended(era_, code, fate, inbox_ == nullptr ? std::optional(loop_.now() - began_) : std::nullopt);
+  events_->on_call_ended(era_, code, fate, inbox_ == nullptr ? std::optional(took) : std::nullopt);
 }
 
 void ClientCall::stop() {
@@ -279,7 +286,7 @@ bool ClientCall::take_body_back() {
 }
 
 void ClientCall::repeat(Ending why) {
-  tell_of_end(why.status.code(), why.fate);
+  tell_of_end(why.status.code(), why.fate, false);
   request_.context->on_cancel(nullptr);
   Request request = std::move(request_);
   request_.context = nullptr;
@@ -327,6 +334,7 @@ Status start_client_call(const ClientWay& way, Request& request, Reply& reply, A
     refusal.status = resource_exhausted("metadata of " + std::to_string(head.list_size()) + " bytes is over the " +
                                         std::to_string(most) + " that the peer takes");
     refusal.fate = Fate::unsent;
+    request.context->count_end(refusal.status.code(), way.loop.now());
     // In a later step: whoever places calls must not find itself destroyed by the answer to one.
     way.loop.later([answered = std::move(reply), refusal = std::move(refusal)]() mutable { answered(std::move(refusal)); });
     return {};

@@ -32,10 +32,19 @@ ServerShare::ServerShare(Loop& loop, const Router& router, size_t message_bytes_
   grpc::add_status({}, &ok_trailers);
 }
 
+ServerMetrics& ServerShare::counts_of(const Method* method) {
+  if (counts_ == nullptr || method != counted_) {
+    counted_ = method;
+    counts_ = &loop.metrics().server(method != nullptr ? std::string_view(method->path) : Metrics::other);
+  }
+  return *counts_;
+}
+
 ServerCall::ServerCall(ServerShare& share, std::shared_ptr<const Peer> peer, std::unique_ptr<Stream> stream)
     : share_(share),
       context_(Time::never(), std::move(peer)),
       stream_(std::move(stream)),
+      began_(share.loop.now()),
       reader_(share.message_bytes_max) {}
 
 // ---- the request
@@ -70,10 +79,12 @@ Status ServerCall::begin(const Head& head) {
     return {};
   }
   codec_ = codec.value_or(Codec::any);
+  method_ = share_.router.find(fields.path);
+  counts_ = &share_.counts_of(method_);
+  counts_->calls++;
   if (head.too_large)
     return resource_exhausted("metadata is over the limit of " + std::to_string(limits::metadata_bytes_max) +
                               " bytes or " + std::to_string(limits::metadata_fields_max) + " fields");
-  method_ = share_.router.find(fields.path);
   if (method_ == nullptr) return share_.router.unknown(fields.path);
   if (fields.encoding.data() != nullptr) {
     std::optional<Encoding> encoding = encoding_of(fields.encoding);
@@ -216,12 +227,20 @@ void ServerCall::finish(Response&& response) {
   deadline_timer_.reset();
   outbox_.stop();
   Status reason = inbox_ == nullptr || !response.status.ok() ? response.status : cancelled("the call is over");
-  if (!is_closed_) send(std::move(response));
+  count_end(is_closed_ ? response.status.code() : send(std::move(response)));
   stream_->awaits_rest(false);
   if (inbox_ != nullptr) std::exchange(inbox_, nullptr)->cut({std::move(reason)});
 }
 
-void ServerCall::send(Response&& response) {
+void ServerCall::count_end(Code code) {
+  ServerMetrics* counts = std::exchange(counts_, nullptr);
+  if (counts == nullptr) return;
+  Duration took = share_.loop.now() - began_;
+  counts->call_duration.add(code, Histogram::bucket_of(took), took);
+}
+
+Code ServerCall::send(Response&& response) {
+  Code code = response.status.code();
   Bytes* message = response.status.ok() ? std::get_if<Bytes>(&response.body) : nullptr;
   if (message != nullptr && !context_.peer().room->has(message->size())) return send({{no_room_for(message->size())}});
   Metadata head = has_sent_head_ ? Metadata() : head_of(response);
@@ -236,10 +255,14 @@ void ServerCall::send(Response&& response) {
   }
   for (const Metadata* block : {&head, &trailers})
     if (Status status = check_size(*block); !status.ok()) return send({{std::move(status)}});
-  if (is_trailers_only) return stream_->headers(std::move(head), true);
+  if (is_trailers_only) {
+    stream_->headers(std::move(head), true);
+    return code;
+  }
   if (!has_sent_head_) stream_->headers(std::move(head), false);
   if (message != nullptr) stream_->data(frame_message(std::move(*message), response.encoding), false);
   stream_->headers(std::move(trailers), true);
+  return code;
 }
 
 Metadata ServerCall::head_of(const Response& response) const {
@@ -266,6 +289,7 @@ void ServerCall::on_closed(Status why, Fate) {
     std::string text = "the caller went away";
     if (!why.message().empty()) text.append(": ").append(why.message());
     Status gone = cancelled(std::move(text));
+    count_end(gone.code());
     telling_ = true;
     outbox_.stop();
     if (inbox_ != nullptr) std::exchange(inbox_, nullptr)->cut({gone});

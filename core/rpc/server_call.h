@@ -19,12 +19,18 @@ namespace nebula {
 struct ServerShare {
   ServerShare(Loop& loop, const Router& router, size_t message_bytes_max);
 
+  ServerMetrics& counts_of(const Method* method);  // null: one that there is not
+
   Loop& loop;
   const Router& router;
   Pace pace;
   const size_t message_bytes_max;
   std::array<Metadata, 3> plain_heads;  // by Codec: of an answer that adds nothing
   Metadata ok_trailers;
+
+ private:
+  const Method* counted_ = nullptr;     // the last one, and where: the next call is to the same as a rule
+  ServerMetrics* counts_ = nullptr;
 };
 
 // Owns itself: it goes when its stream has closed and its handler has answered, whichever is later, and may outlive
@@ -56,8 +62,9 @@ class ServerCall final : public Pooled, public StreamEvents, private InboxEvents
   void dispatch(Body body);
   void answer(Response&& response);     // the handler's: all of it, or the beginning of a stream
   void finish(Response&& response);     // says the last word; the first one counts
-  void send(Response&& response);       // with a stream to send it on
+  Code send(Response&& response);       // with a stream to send it on; as what it was sent
   Metadata head_of(const Response& response) const;
+  void count_end(Code code);
   void abort(Status why);               // finishes in the handler's place, which hears of it
   void release_if_over();
   Anchor<ServerCall>::Ref ref();
@@ -68,6 +75,8 @@ class ServerCall final : public Pooled, public StreamEvents, private InboxEvents
   std::unique_ptr<Timer> deadline_timer_;
 
   const Method* method_ = nullptr;
+  ServerMetrics* counts_ = nullptr;     // null: it is no call of gRPC, or is counted already
+  const Time began_;
   Metadata metadata_;
   Codec codec_ = Codec::any;
   Metadata head_;                       // as it came, where accepted_ points into it

@@ -20,12 +20,15 @@ Channel::Channel(const Env& env, Registry& registry, ChannelName name, ChannelPo
       tls_(std::move(name.tls)),
       policy_(std::move(policy)),
       limits_(limits),
+      metrics_(env.loop.metrics().target(service_)),
       client_(env.random.next()) {
   if (policy_.retry) retry_.emplace(*policy_.retry, policy_.throttle);
+  env_.loop.metrics().add(*this);
 }
 
 Channel::~Channel() {
   seat_.reset();
+  env_.loop.metrics().remove(*this);
   if (checks_ != nullptr) checks_->close();
   watch_.reset();
   policy_.balancer->update({});
@@ -39,7 +42,7 @@ Channel::~Channel() {
   pausing_.clear();
   // All first: whoever hears of the end of one may cancel another.
   for (auto& [id, call] : waiting) call.request.context->on_cancel(nullptr);
-  for (auto& [id, call] : waiting) call.reply(unavailable("the channel to \"" + service_ + "\" was closed"));
+  for (auto& [id, call] : waiting) end(call, unavailable("the channel to \"" + service_ + "\" was closed"));
 }
 
 void Channel::call(Request request, Reply reply) {
@@ -65,6 +68,7 @@ void Channel::call(Request request, Reply reply) {
     return checks_->call(std::move(request), std::move(reply));
   }
   called_ = env_.loop.now();
+  count(request);
   if (retry_) retry_->on_call();
   if (seat_ != nullptr) tell_allowance_soon();
   if (idle_timer_ == nullptr && limits_.idle_max > Duration{}) look_for_idleness(limits_.idle_max);
@@ -74,14 +78,28 @@ void Channel::call(Request request, Reply reply) {
   // Not past those that wait already: calls go in the order in which they came.
   if (waiting_.empty() && place(call)) return;
   if (waiting_.size() >= limits::calls_waiting_max)
-    return call.reply(
-        resource_exhausted(std::to_string(waiting_.size()) + " calls wait for \"" + service_ + "\" already"));
+    return end(
+        call, resource_exhausted(std::to_string(waiting_.size()) + " calls wait for \"" + service_ + "\" already"));
   // A name that nobody announced a moment ago may be there now: ask again before saying no.
   if (nodes_.empty() && look_timer_ == nullptr)
     look();
   else if (look_timer_ == nullptr && !may_wait() && !call.request.wait_for_ready)
-    return call.reply(why_not());
+    return end(call, why_not());
   wait(std::move(call));
+}
+
+// Only now, for what its service's description refuses is no call.
+void Channel::count(const Request& request) {
+  if (counts_ == nullptr || counted_ != request.method->path) {
+    counted_ = request.method->path;
+    counts_ = &metrics_.method(counted_);
+  }
+  request.context->count_among(*counts_, called_);
+}
+
+void Channel::end(Waiting& call, Result<Response> result) {
+  call.request.context->count_end(result.ok() ? result->status.code() : result.status().code(), env_.loop.now());
+  call.reply(std::move(result));
 }
 
 // ---- idleness
@@ -228,8 +246,9 @@ void Channel::look_for_outliers() {
     }
     for (size_t index : find_outliers(outcomes, *policy_.ejection)) {
       Node& node = *nodes_[index];
-      if (!node.is_isolated() && may_isolate(node, policy_.ejection->share))
-        tell_isolated(node, node.isolate(policy_.ejection->first, policy_.ejection->most), policy_.ejection->share);
+      if (node.is_isolated() || !may_isolate(node, policy_.ejection->share)) continue;
+      node.counts.ejections++;
+      tell_isolated(node, node.isolate(policy_.ejection->first, policy_.ejection->most), policy_.ejection->share);
     }
     if (was_called) look_for_outliers();
   });
@@ -300,6 +319,7 @@ const NodeState* Channel::pick(const Request& request) {
 bool Channel::place(Waiting& call) {
   while (const NodeState* state = pick(call.request)) {
     const std::unique_ptr<Node>& node = nodes_[state->index];
+    node->counts.picks++;
     Again again = [self = anchor_.ref(), turn = call.turn, number = node->number()](Request request, Reply reply,
                                                                                    Ending why) {
       if (Channel* channel = self.get())
@@ -318,14 +338,16 @@ bool Channel::place(Waiting& call) {
 // All else that comes here is for the policy, and neither of the two counts there.
 void Channel::place_again(Waiting call, uint64_t node, Ending why) {
   bool is_seen = why.fate == Fate::unknown || why.fate == Fate::processed;
-  if (!is_seen && !(why.fate == Fate::unprocessed && std::exchange(call.request.was_left_out, true)))
+  if (!is_seen && !(why.fate == Fate::unprocessed && std::exchange(call.request.was_left_out, true))) {
+    if (ClientMetrics* counts = call.request.context->counts()) counts->transparent_retries++;
     return place_soon(std::move(call));
+  }
   size_t tries = 1 + (call.request.tries != nullptr ? call.request.tries->nodes.size() : 0);
   std::optional<Duration> length;
   if (const RetryOptions* how = retry_options(call.request))
     length = retry_->pause_after(*how, static_cast<uint32_t>(tries), why, env_.random);
   if (!length || env_.loop.now() + *length >= call.request.context->deadline())
-    return call.reply(Response{std::move(why)});
+    return end(call, Response{std::move(why)});
   if (call.request.tries == nullptr) call.request.tries = std::make_unique<Tries>();
   call.request.tries->nodes.push_back(node);
   if (seat_ != nullptr) tell_allowance_soon();
@@ -337,11 +359,12 @@ void Channel::pause(Waiting call, Duration length, Status last) {
   call.request.context->on_cancel([this, turn](const Status& why) {
     Pausing over = std::move(pausing_.extract(turn).mapped());
     std::string text(why.message());
-    over.call.reply(Status(why.code(), text + " before another try; the last one: " + over.last.text()));
+    end(over.call, Status(why.code(), text + " before another try; the last one: " + over.last.text()));
   });
   std::unique_ptr<Timer> timer = env_.loop.after(length, [this, turn] {
     Pausing over = std::move(pausing_.extract(turn).mapped());
     over.call.request.context->on_cancel(nullptr);
+    if (ClientMetrics* counts = over.call.request.context->counts()) counts->retries++;
     place_soon(std::move(over.call));
   });
   pausing_.emplace(turn, Pausing{std::move(call), std::move(last), std::move(timer)});
@@ -361,14 +384,14 @@ void Channel::wait(Waiting call) {
   waiting_.emplace(turn, std::move(call));
   context->on_cancel([this, turn](const Status& why) {
     auto found = waiting_.find(turn);
-    Reply reply = std::move(found->second.reply);
+    Waiting call = std::move(found->second);
     waiting_.erase(found);
     std::string text(why.message());
     if (nodes_.empty())
       text.append("; ").append(why_not().message());
     else
       text.append(" while the call waited for a connection to \"" + service_ + "\"");
-    reply(Status(why.code(), std::move(text)));
+    end(call, Status(why.code(), std::move(text)));
   });
 }
 
@@ -395,7 +418,7 @@ void Channel::fail_waiting() {
     failed.push_back(std::move(each->second));
     each = waiting_.erase(each);
   }
-  for (Waiting& call : failed) call.reply(why);
+  for (Waiting& call : failed) end(call, why);
 }
 
 bool Channel::may_wait() const {

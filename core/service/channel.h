@@ -35,7 +35,7 @@ struct ChannelName {
   std::optional<TlsOptions> tls = {};  // for its tls: addresses; given, no other address is used
 };
 
-class Channel final : public Service, public NodeEvents {
+class Channel final : public Service, public NodeEvents, private MetricsSource {
  public:
   // References outlive the channel.
   Channel(const Env& env, Registry& registry, ChannelName name, ChannelPolicy policy, ChannelLimits limits = {});
@@ -49,6 +49,7 @@ class Channel final : public Service, public NodeEvents {
 
   size_t node_count() const { return nodes_.size(); }
   size_t isolated_count() const;  // of them; they get no calls, or probes alone
+  ChannelReport report() const override;
 
  private:
   struct Waiting {
@@ -64,6 +65,8 @@ class Channel final : public Service, public NodeEvents {
     std::unique_ptr<Timer> timer;
   };
 
+  void count(const Request& request);   // among the calls of its method
+  void end(Waiting& call, Result<Response> result);  // of one that no node has
   void look();                          // a fresh look at the registry
   void on_snapshot(Snapshot snapshot);
   void update_nodes();                  // tells them and the balancer who is there
@@ -104,6 +107,9 @@ class Channel final : public Service, public NodeEvents {
   ChannelPolicy policy_;
   std::optional<Retry> retry_;
   ChannelLimits limits_;
+  Metrics::Target& metrics_;
+  std::string counted_;                 // path of the last call, and where it is counted: the next is like it as a rule
+  ClientMetrics* counts_ = nullptr;
   const uint64_t client_;               // drawn: by which it differs from others of the same name
 
   std::unique_ptr<Seat> seat_;          // null: it shares nothing

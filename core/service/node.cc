@@ -39,6 +39,7 @@ class Node::Link final : public SessionEvents, private Service {
     // Only now it is certain that the peer speaks HTTP/2: an accepted connection alone proves nothing. And only now it
     // is known how many calls it takes at a time: some servers refuse what comes beyond.
     greeting_timer_.reset();
+    node_.count_connect();
     node_.backoff_ = limits::backoff_first;
     if (node_.health_service_ != nullptr && !node_.retired_)
       health_ = std::make_unique<HealthWatch>(node_.env_, static_cast<Service&>(*this), session_->peer().address,
@@ -92,13 +93,16 @@ void Node::set_endpoint(const Endpoint& now) {
 void Node::connect() {
   if (state_ != State::idle || endpoint.draining) return;
   state_ = State::connecting;
+  dialled_ = env_.loop.now();
   dial(0, {});
 }
 
 // Tries the endpoint's addresses one after the other: they are in order of preference.
 void Node::dial(size_t url_index, std::string failures) {
-  if (url_index == endpoint.urls.size())
+  if (url_index == endpoint.urls.size()) {
+    counts.connect_failures++;
     return back_off(unavailable(failures.empty() ? "the record has no address" : std::move(failures)));
+  }
   env_.network.dial(endpoint.urls[url_index], [self = anchor_.ref(), url_index, failures = std::move(failures)](
                                                   Result<std::unique_ptr<Conn>> conn) mutable {
     Node* node = self.get();
@@ -155,11 +159,13 @@ Status Node::call(std::string_view authority, size_t message_bytes_max, Request&
 
 uint32_t Node::on_call_started() {
   inflight++;
+  counts.attempts++;
   if (isolation_.state() == Isolation::State::half_open) isolation_.on_probe();
   return era_;
 }
 
 void Node::on_call_begun(uint32_t era, Duration took) {
+  counts.add_latency(took);
   if (!is_measured_ || era != era_) return;
   latency.add(took, env_.loop.now());
   judge(Verdict::good);
@@ -167,11 +173,13 @@ void Node::on_call_begun(uint32_t era, Duration took) {
 
 // What failed says nothing good of a node, however soon it did; and one that was not waited for to the end may be slow.
 void Node::on_call_ended(uint32_t era, Code code, Fate fate, std::optional<Duration> took) {
+  Verdict verdict = verdict_of(code, fate);
+  counts.failures += verdict == Verdict::bad;
+  if (took) counts.add_latency(*took);
   if (code == Code::ok) up_.on_call_succeeded();
   if (era != era_) return;
   inflight--;
   if (!is_measured_) return;
-  Verdict verdict = verdict_of(code, fate);
   if (took || verdict == Verdict::bad) judge(verdict);  // a stream was good when it began
   if (!took || fate == Fate::unsent || fate == Fate::unprocessed || fate == Fate::refused) return;
   if (code == Code::ok)
@@ -202,10 +210,12 @@ void Node::judge(Verdict verdict) {
              !breaker_->record(verdict == Verdict::bad, now)) {
     return;
   }
-  if (up_.may_isolate(*this))
+  if (up_.may_isolate(*this)) {
+    counts.isolations++;
     up_.on_isolated(*this, isolate(limits::isolation_first, limits::isolation_max));
-  else if (is_probe)
+  } else if (is_probe) {
     restore();
+  }
 }
 
 Time Node::isolate(Duration first, Duration most) {
@@ -288,6 +298,7 @@ void Node::on_link_silent(Link* link) {
       unavailable(link->session().peer().address + " accepted the connection, but did not speak HTTP/2 within " +
                   std::to_string(limits::connect_timeout.ms() / 1000) + " s");
   drop(link);
+  counts.connect_failures++;
   if (!retired_) return back_off(std::move(why));
   report_retired();
 }
@@ -297,6 +308,7 @@ void Node::on_link_closed(Link* link, const Status& why) {
   bool has_spoken = link->has_spoken();
   std::string address = link->session().peer().address;
   drop(link);
+  (has_spoken ? counts.disconnections : counts.connect_failures)++;
   if (retired_) return report_retired();
   if (!was_current) return;
   NEBULA_LOG(env_.log, debug, "instance " + endpoint.id + ": " + std::string(why.message()));
@@ -340,6 +352,12 @@ void Node::report_retired() {
   if (link_ != nullptr || !leaving_.empty()) return;
   Fn<void()> then = std::move(retired_);
   then();
+}
+
+void Node::count_connect() {
+  counts.connects++;
+  counts.connect_time_last = env_.loop.now() - dialled_;
+  counts.connect_time = counts.connect_time + counts.connect_time_last;
 }
 
 // It can take calls: after a time in which it could not, or for the first time.

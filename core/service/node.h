@@ -66,6 +66,7 @@ class Node final : public NodeState, private CallEvents {
   uint64_t number() const { return number_; }
   bool is_isolated() const { return isolation_.state() != Isolation::State::closed; }
   bool is_working() const;                      // connected, and not isolated
+  NodeReport report() const;
   Outcome take_outcome() { return std::exchange(outcome_, {}); }  // of its calls since the last time
 
   // Puts the call on the connection. Not ok: it cannot take one now, and request, reply and again are as they were.
@@ -83,6 +84,8 @@ class Node final : public NodeState, private CallEvents {
   Time idle_since() const;                    // never(): a call runs; the beginning of time: it has no connection
   bool is_unwell() const;                     // connected, and its peer says that it does not serve
   const Status& trouble() const;              // why it cannot be used; ok if it can, or nothing is known
+
+  NodeMetrics counts;  // of its picks and ejections by the channel
 
  private:
   enum class State : uint8_t { idle, connecting, connected, waiting };
@@ -108,6 +111,7 @@ class Node final : public NodeState, private CallEvents {
   void judge(Verdict verdict);
   void probe_after(Duration wait);
   void probe();
+  void count_connect();
   void welcome();
   void update_usable();
   void report_retired();  // if its last connection has gone
@@ -122,6 +126,7 @@ class Node final : public NodeState, private CallEvents {
   State state_ = State::idle;
   Status trouble_;                              // of the last attempt to connect
   Duration backoff_ = limits::backoff_first;
+  Time dialled_;                                // the last time
   Time reconnect_after_;                        // before, even a connection that worked waits its turn
   std::unique_ptr<Timer> retry_timer_;
   std::unique_ptr<Link> link_;                  // the connection for new calls

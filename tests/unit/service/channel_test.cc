@@ -808,6 +808,14 @@ Test(channel, tries_a_call_that_a_connection_has_left_out_once_more) {
   cr_assert_eq(call.code(), Code::unavailable, "once is enough");
   cr_assert_eq(call.ending()->fate, Fate::unprocessed);
   cr_assert_eq(call.answers, 1);
+  MetricsSnapshot all = cluster.world.loop.metrics().snapshot();
+  const ClientMetrics& counts = all.client[{"hello", "hello/greet"}];
+  cr_assert_eq(counts.calls, 1);
+  cr_assert_eq(counts.attempts, 2);
+  cr_assert_eq(counts.transparent_retries, 1);
+  cr_assert_eq(counts.retries, 0);
+  cr_assert_eq(counts.attempt_duration.count(Code::unavailable), 2);
+  cr_assert_eq(counts.call_duration.count(Code::unavailable), 1);
 }
 
 Test(channel, tries_a_refused_call_at_once_and_then_in_growing_pauses) {
