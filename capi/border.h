@@ -12,6 +12,7 @@
 #include "engine.h"
 #include "loop/fork.h"
 #include "nebula.h"
+#include "service/admin.h"
 #include "transport/tls_options.h"
 
 namespace nebula {
@@ -27,6 +28,8 @@ struct nebula_engine {
   uint64_t generation = nebula::fork_generation();
   std::mutex lock;
   std::vector<nebula::Calls*> calls;  // of each loop; a channel that is freed tells all of them
+  uint64_t surveys_made = 0;          // capi/survey.h
+  nebula::Admin::Access admin = nebula::Admin::Access::local;
 
   uint32_t io_threads_wanted = 0;
   std::mutex io_lock;

@@ -5,6 +5,7 @@
 
 #include "base/limits.h"
 #include "queue.h"
+#include "service/admin_messages.h"
 
 namespace nebula {
 
@@ -87,6 +88,7 @@ void Calls::drop(nebula_queue& queue) {
       call->second->context.cancel(cancelled("the queue was freed"));
     }
   std::erase_if(server_calls_, [&queue](const auto& call) { return call.second->queue == &queue; });
+  surveys_.drop(queue);
   std::erase_if(outboxes_, [&queue](const auto& outbox) { return outbox.first == &queue; });
 }
 
@@ -129,6 +131,18 @@ void Calls::push(nebula_queue* queue, QueuedEvent event) {
 // As a rule all that a turn has brought, with one wake-up.
 void Calls::hand_over() {
   for (auto& [queue, events] : std::exchange(outboxes_, {})) queue->take_over(std::move(events));
+}
+
+void Calls::report(nebula_queue& queue, uint64_t tag) {
+  surveys_.ask([this, &queue, tag](MetricsSnapshot all) {
+    QueuedEvent queued;
+    queued.event.kind = NEBULA_EV_METRICS;
+    queued.event.tag = tag;
+    queued.calls = this;
+    queued.data = whole_report(all);
+    queued.has_data = true;
+    push(&queue, std::move(queued));
+  }, &queue);
 }
 
 void Calls::settle(const std::vector<Settled>& settled) {

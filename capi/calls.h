@@ -16,6 +16,7 @@
 #include "border.h"
 #include "feed.h"
 #include "handle.h"
+#include "survey.h"
 
 namespace nebula {
 
@@ -144,6 +145,7 @@ class Calls {
 
   Worker& worker() { return worker_; }
   Place& place() { return place_; }
+  Surveys& surveys() { return surveys_; }
 
   // Any thread.
   void post(std::unique_ptr<Operation> operation);
@@ -158,6 +160,7 @@ class Calls {
   void settle(const std::vector<Settled>& settled);
   void drop(nebula_queue& queue);  // it is being freed
   void push(nebula_queue* queue, QueuedEvent event);
+  void report(nebula_queue& queue, uint64_t tag);  // a METRICS event for it, some time
   void hand_over();  // what was pushed for threaded queues, before the turn ends
 
  private:
@@ -187,6 +190,7 @@ class Calls {
   ById<ClientRecord> client_calls_;
   std::unordered_map<const ChannelTarget*, std::unique_ptr<Service>> channels_;
   std::vector<std::pair<nebula_queue*, EventFifo>> outboxes_;  // what this turn has for threaded queues
+  Surveys surveys_{engine_, *this};
 };
 
 }  // namespace nebula

@@ -5,6 +5,7 @@
 #include "abi/layout.h"
 #include "border.h"
 #include "io_thread.h"
+#include "queue.h"
 
 using namespace nebula;
 
@@ -89,16 +90,30 @@ nebula_engine* nebula_engine_new(const nebula_engine_options* options, nebula_er
   config.policy = or_default(std::getenv("NEBULA_POLICY"), "");
   config.log = Log::level_of(or_default(std::getenv("NEBULA_LOG"), ""), config.log);
   config.has_housekeeper = or_default(std::getenv("NEBULA_HOUSEKEEPER"), "on") != "off";
+  std::string_view admin = or_default(std::getenv("NEBULA_ADMIN"), "local");
+  std::optional<Admin::Access> access = Admin::access_of(admin);
+  if (!access)
+    return fail(error, NEBULA_E_ARGUMENT, "NEBULA_ADMIN is \"" + std::string(admin) + "\": local, open and off are known"),
+           nullptr;
   Result<std::unique_ptr<Engine>> made = Engine::make(config);
   if (!made.ok()) return fail(error, made.status()), nullptr;
   nebula_engine* engine = new nebula_engine(std::move(*made));
   engine->io_threads_wanted = known.io_threads;
+  engine->admin = *access;
   return engine;
 }
 
 void nebula_engine_free(nebula_engine* engine) {
   if (engine == nullptr || engine->is_forked()) return;  // a child has neither the threads nor the locks to end
   delete engine;
+}
+
+int32_t nebula_engine_metrics(nebula_engine* engine, nebula_queue* queue, uint64_t tag) {
+  if (engine == nullptr || queue == nullptr || queue->engine != engine) return NEBULA_E_ARGUMENT;
+  if (engine->is_forked()) return NEBULA_E_FORKED;
+  Calls& calls = queue->calls();
+  calls.worker().loop().post([&calls, queue, tag] { calls.report(*queue, tag); });
+  return NEBULA_OK;
 }
 
 }  // extern "C"

@@ -86,7 +86,8 @@ enum {
   NEBULA_EV_CANCELLED = 6, /* server, last: the call died before it was answered; status = why */
   NEBULA_EV_WRITABLE = 7,  /* after NEBULA_FULL: the send buffer fell under its low mark */
   NEBULA_EV_DRAINED = 10,  /* a server has drained; tag = the one given to nebula_server_drain */
-  NEBULA_EV_WAKE = 12      /* nebula_wake was called; tag = its */
+  NEBULA_EV_WAKE = 12,     /* nebula_wake was called; tag = its */
+  NEBULA_EV_METRICS = 13   /* data = what nebula_engine_metrics has asked for; tag = its */
 };
 enum {
   NEBULA_END = 1,          /* the last message of this direction */
@@ -188,6 +189,10 @@ NEBULA_API const char *nebula_strerror(int32_t code);      /* "NEBULA_E_STALE: t
 /* ---- engine --------------------------------------------------------------------------------------------- */
 NEBULA_API nebula_engine *nebula_engine_new(const nebula_engine_options *options, nebula_error *error);
 NEBULA_API void           nebula_engine_free(nebula_engine *engine);   /* NULL is fine, here and below */
+
+/* What the engine has counted, as JSON in a METRICS event of the queue: {"metrics": ..., "channels": ...}, as docs/metrics.md
+   has them. Each loop is asked in its turn: one that nobody polls within 40 ms. */
+NEBULA_API int32_t        nebula_engine_metrics(nebula_engine *engine, nebula_queue *queue, uint64_t tag);
 
 /* ---- queue: events come out of it; one thread at a time polls it ------------------------------------------
    While nobody polls, a thread of the engine keeps its connections alive: pings are answered, and what was submitted is

@@ -13,6 +13,7 @@
 #include "rpc/description.h"
 #include "rpc/health.h"
 #include "rpc/reflection.h"
+#include "service/admin.h"
 #include "service/announced_server.h"
 
 using namespace nebula;
@@ -88,8 +89,11 @@ std::vector<std::string> split_names(std::string_view text) {
 // What a server has on one loop: that of an inline queue, or an I/O thread's. Each has listeners of its own, at the same addresses, and keeps
 // the connections that come to them; nothing is shared. Touched by who drives that loop.
 struct Branch {
-  Branch(Spread spread, const Descriptors& descriptors, const Descriptions& descriptions)
-      : spread(std::move(spread)), reflection(router, descriptors), description(descriptions) {}
+  Branch(Spread spread, const Descriptors& descriptors, const Descriptions& descriptions, Admin::Access access)
+      : spread(std::move(spread)),
+        reflection(router, descriptors),
+        description(descriptions),
+        admin([this](Surveys::Then then) { this->spread.calls.surveys().ask(std::move(then)); }, access) {}
 
   Status route(const std::vector<Registered>& registered, const std::vector<std::string>& services);
 
@@ -100,6 +104,7 @@ struct Branch {
   Health health;
   Reflection reflection;
   Description description;
+  Admin admin;
   std::deque<QueueMethod> methods;  // a deque: the router points into it
   std::unique_ptr<AnnouncedServer> running;
 };
@@ -112,7 +117,8 @@ Status Branch::route(const std::vector<Registered>& registered, const std::vecto
   for (const std::string& service : services) health.set(service, Health::State::serving);
   // A service of the program's own takes the place of ours.
   for (Method method : {health.check_method(), health.watch_method(), reflection.v1(), reflection.v1alpha(),
-                        description.get_method()}) {
+                        description.get_method(), admin.metrics_method(), admin.channels_method()}) {
+    if (method.service == &admin && admin.is_off()) continue;
     Status status = router.add(std::move(method));
     if (!status.ok() && status.code() != Code::already_exists) return status;
   }
@@ -153,7 +159,7 @@ Status nebula_server::start(std::vector<Spread> spreads) {
   ServerLimits share = limits;
   share.connections_max = (limits.connections_max + spreads.size() - 1) / spreads.size();
   std::vector<Url> shared;
-  for (Spread& each : spreads) branches.push_back(std::make_unique<Branch>(std::move(each), descriptors, descriptions));
+  for (Spread& each : spreads) branches.push_back(std::make_unique<Branch>(std::move(each), descriptors, descriptions, engine->admin));
   Status status;
   for (const std::unique_ptr<Branch>& branch : branches) {
     if (!status.ok()) break;

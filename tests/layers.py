@@ -47,6 +47,7 @@ THREADED = {
     "capi/calls.h": "how much any thread has posted",
     "capi/io_thread.cc": "the list of I/O threads",
     "capi/inline_queue.h": "whether any thread has asked for the descriptor",
+    "capi/survey.cc": "the list of loops: each is asked",
     "capi/queue.h": "how many calls a queue has, by which loops on other threads choose one",
     "capi/threaded_queue.h": "one poller at a time; events on their way from I/O threads",
     "capi/handle.*": "the process's table of ids: any thread may name a call",

@@ -20,6 +20,7 @@ from nebula._nebula import version as _version
 from nebula.channel import Channel, connect, service, use
 from nebula.client import MethodClient, ServiceClient
 from nebula.context import Context
+from nebula.counters import metrics
 from nebula.deadline import detached
 from nebula.errors import Code, EngineError, Error, Fate, Fault
 from nebula.filters import Call, Filter
@@ -71,6 +72,7 @@ __all__ = [
     "TLS",
     "connect",
     "detached",
+    "metrics",
     "run",
     "serve",
     "service",

@@ -56,6 +56,7 @@ EV_CANCELLED: int
 EV_WRITABLE: int
 EV_DRAINED: int
 EV_WAKE: int
+EV_METRICS: int
 END: int
 COMPRESS: int
 WANT_HEADERS: int
@@ -79,6 +80,7 @@ class EngineError(RuntimeError):
 
 class Engine:
     def __init__(self, registry: Optional[str] = None) -> None: ...
+    def metrics(self, queue: Queue, tag: int) -> None: ...
     def close(self) -> None: ...
 
 class Queue:

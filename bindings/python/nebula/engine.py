@@ -123,6 +123,12 @@ class Port:
             raise RuntimeError("the engine did not take the call: its channel is closed, or this is a forked child")
         self.pending[tag] = pending
 
+    def ask_for_metrics(self, pending: Pending) -> None:
+        """What the engine has counted; it comes as the data of `pending`."""
+        tag = next(self.tags)
+        self.pending[tag] = pending
+        self.engine.metrics(self.queue, tag)
+
     def abandon(self, pending: Pending) -> None:
         """Cancels a call in whose end nobody is interested any more."""
         pending.done = None
@@ -208,6 +214,12 @@ class Port:
             drained = self.drains.pop(tag, None)
             if drained is not None:
                 drained()
+        elif kind == _nebula.EV_METRICS:
+            pending = self.pending.pop(tag, None)
+            if pending is not None:
+                pending.data, pending.ended = data, True
+                if pending.done is not None:
+                    pending.done()
 
     def orphan(self) -> None:
         """In a forked child: nothing of this is ours any more. Calls that were open fail with NEBULA_E_FORKED."""

@@ -22,6 +22,8 @@ namespace py = pybind11;
 
 namespace {
 
+struct Queue;
+
 // nebula.EngineError. Never released: it must be there for as long as something can fail.
 PyObject* engine_error = nullptr;
 
@@ -101,6 +103,8 @@ struct Engine {
     return handle;
   }
 
+  void metrics(const Queue& queue, uint64_t tag) const;  // a METRICS event of the queue follows
+
   void close() { handle.reset(); }
 };
 
@@ -132,6 +136,10 @@ struct Queue {
     handle.reset();
   }
 };
+
+void Engine::metrics(const Queue& queue, uint64_t tag) const {
+  check(nebula_engine_metrics(get().get(), queue.get().get(), tag));
+}
 
 struct Server {
   std::shared_ptr<nebula_queue> queue;  // before the handle, so that it is released after it
@@ -463,7 +471,7 @@ void add_constants(py::module_& module) {
   CONSTANT(FAULT_NONE), CONSTANT(FAULT_CALLER), CONSTANT(FAULT_NETWORK), CONSTANT(FAULT_CALLEE),
       CONSTANT(FAULT_OVERLOAD);
   CONSTANT(EV_CALL), CONSTANT(EV_HEADERS), CONSTANT(EV_MESSAGE), CONSTANT(EV_END), CONSTANT(EV_FINISHED),
-      CONSTANT(EV_CANCELLED), CONSTANT(EV_WRITABLE), CONSTANT(EV_DRAINED), CONSTANT(EV_WAKE);
+      CONSTANT(EV_CANCELLED), CONSTANT(EV_WRITABLE), CONSTANT(EV_DRAINED), CONSTANT(EV_WAKE), CONSTANT(EV_METRICS);
   CONSTANT(END), CONSTANT(COMPRESS), CONSTANT(WANT_HEADERS), CONSTANT(WAIT_FOR_READY), CONSTANT(IDEMPOTENT),
       CONSTANT(JSON), CONSTANT(PROTO), CONSTANT(GZIP), CONSTANT(ZSTD), CONSTANT(CHECK);
   CONSTANT(QUEUE_INLINE), CONSTANT(QUEUE_THREADED), CONSTANT(SPREAD_CALL), CONSTANT(SPREAD_CONNECTION);
@@ -482,6 +490,7 @@ PYBIND11_MODULE(_nebula, module) {
 
   py::class_<Engine>(module, "Engine")
       .def(py::init<const std::optional<std::string>&>(), py::arg("registry") = py::none())
+      .def("metrics", &Engine::metrics)
       .def("close", &Engine::close);
   py::class_<Queue>(module, "Queue")
       .def(py::init<const Engine&, uint32_t>(), py::arg("engine"), py::arg("mode") = int{NEBULA_QUEUE_INLINE})
