@@ -22,7 +22,10 @@ struct Well {
     watches.then_cancelled = [](Holder::Call&) {};
     instance->announce();
   }
-  ~Well() { watches.calls.clear(); }
+  ~Well() {
+    instance->server.reset();  // which tells its calls that they are over
+    watches.calls.clear();
+  }
 
   void serve(bool on) { health.set("hello", on ? Health::State::serving : Health::State::not_serving); }
   int calls() const { return instance->greet.calls; }
