@@ -25,7 +25,7 @@ export CC := $(if $(filter default,$(origin CC)),cc,$(CC))
 export CXX := $(if $(filter default,$(origin CXX)),c++,$(CXX))
 
 .PHONY: help setup demo build test pictures bench bench-docs bench-languages bench-peers counts sim attack interop matrix endurance \
-  planted fuzz install packages clean examples asan tsan clang fuzzers python \
+  faults planted fuzz install packages clean examples asan tsan clang fuzzers python \
   python-asan go java node node-asan
 .DELETE_ON_ERROR:
 
@@ -77,6 +77,10 @@ sim: build/release/build.ninja ## the simulation; SEEDS=2000 SEED_START=1
 attack: build/release/build.ninja ## attack a server with all that is known; AGAINST=nghttpd to compare
 	@cmake --build build/release --target attack_server
 	@$(PYTHON) tests/attack/attack.py --against $(AGAINST) $(ARGS)
+
+faults: faults-programs ## real processes in network namespaces, killed, stopped, cut off; ARGS="--rows 1,2 --rate 500 --docs"
+	@scripts/setup.sh faults
+	@$(PYTHON) tests/faults/faults.py $(ARGS)
 
 fuzz: setup ## all fuzzers, each for TIME=60 seconds; what they find lies in build/fuzz/found
 	@$(MAKE) --no-print-directory fuzzers
@@ -181,6 +185,12 @@ matrix-programs: build/release/build.ninja python go java node
 	@cmake --build build/release --target conformance_c conformance_cpp
 	@scripts/go.sh tests/bindings/go build -o $(CURDIR)/build/matrix/conformance_go .
 	@tests/bindings/java/build.sh
+
+# The programs of `make faults`.
+.PHONY: faults-programs
+faults-programs: build/release/build.ninja python go
+	@cmake --build build/release --target faults_load faults_serve
+	@scripts/go.sh tests/faults/go build -o $(CURDIR)/build/faults/faults_go .
 
 # The same under the sanitizers, into a folder for PYTHONPATH; tests/run.py says how it is run.
 python-asan: $(VENV)/.nebula

@@ -3,6 +3,7 @@
 #
 # usage: scripts/setup.sh          what `make build`, `make test` and `make demo` need
 #        scripts/setup.sh checks   what a developer's checks need: clang-format, clang-tidy
+#        scripts/setup.sh faults   what `make faults` needs: namespaces and what cuts them apart
 #        scripts/setup.sh peers    what benchmarks are compared with: gRPC C++, h2load
 #
 # Says what it is about to install, and is silent and quick when all is there. Touches nothing outside apt.
@@ -20,8 +21,9 @@ case "${1:-}" in
   '') ;;
   checks) packages='clang-format clang-tidy' ;;
   fuzz) packages='clang libclang-rt-14-dev' ;;
+  faults) packages='iproute2 nftables etcd-server' ;;
   peers) packages='libgrpc++-dev protobuf-compiler-grpc nghttp2-client' ;;
-  *) sed -n '2,7s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+  *) sed -n '2,8s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac
 
 # Go, unless there is one. Debian's is enough for bindings/go; gRPC as a peer of its tests wants one from 1.21 on.
