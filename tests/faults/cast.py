@@ -4,6 +4,7 @@ import os
 import pathlib
 import signal
 import subprocess
+import sys
 import time
 
 from field import address
@@ -105,6 +106,24 @@ class Client(Process):
         self.end()
 
 
+class RoughProxy(Process):
+    """Stands before the servers, at so many ports that each is an instance to who calls."""
+
+    FIRST_PORT, PORTS = 8000, 100
+
+    def __init__(self, field, folder, servers):
+        at = address("proxy")
+        self.url = "static:" + ",".join(f"{at}:{self.FIRST_PORT + i}" for i in range(self.PORTS))
+        super().__init__([*field.inside("proxy"), sys.executable, HERE / "rough.py", at, self.FIRST_PORT, self.PORTS,
+                          *(f"{address(name)}:{PORT}" for name in servers)], folder, "proxy")
+
+    def connections(self):
+        """How many there have been."""
+        self.process.stdin.write(b"\n")
+        self.process.stdin.flush()
+        return int(self.process.stdout.readline())
+
+
 class Registry(Process):
     """A real etcd. Its data outlives it."""
 
@@ -136,27 +155,29 @@ class Cluster:
 
     LANGUAGES = {"s1": "c++", "s2": "go", "s3": "python", "s4": "c++", "c1": "c++", "c2": "go"}
 
-    def __init__(self, field, folder, rate, streams=50, timeout_ms=1000, policy=""):
-        self.field, self.folder = field, folder
+    def __init__(self, field, folder, rate, streams=50, timeout_ms=1000, policy="", is_rough=False):
+        self.field, self.folder, self.is_rough = field, folder, is_rough
         self.rate, self.streams, self.timeout_ms, self.policy = rate, streams, timeout_ms, policy
-        self.servers, self.clients, self.registry = {}, {}, None
+        self.servers, self.clients, self.registry, self.proxy = {}, {}, None, None
 
     def __enter__(self):
         try:
             self.registry = Registry(self.field, self.folder)
             for name in ("s1", "s2", "s3"):
                 self.serve(name)
+            if self.is_rough:
+                self.proxy = RoughProxy(self.field, self.folder, self.servers)
             for name in ("c1", "c2"):
                 self.clients[name] = Client(
-                    self.field, self.folder, name, self.LANGUAGES[name], self.registry.url, self.rate // 2,
-                    self.streams // 2, self.timeout_ms, self.policy)
+                    self.field, self.folder, name, self.LANGUAGES[name], (self.proxy or self.registry).url,
+                    self.rate // 2, self.streams // 2, self.timeout_ms, self.policy)
         except BaseException:
             self.__exit__()
             raise
         return self
 
     def __exit__(self, *_):
-        for process in [*self.clients.values(), *self.servers.values(), self.registry]:
+        for process in [*self.clients.values(), *self.servers.values(), self.proxy, self.registry]:
             if process is not None:
                 process.kill()
 

@@ -5,7 +5,6 @@ import random
 import signal
 import time
 
-from cast import Broken, Cluster
 from findings import Findings
 from history import (History, answers_a_second, failed, percentile, recovered_after, share_of)
 
@@ -193,18 +192,16 @@ def registry_lost(stage):
         time.sleep(CALM_S)
         cluster.registry.kill()
         time.sleep(GONE_S)
-        cluster.serve("s4", awaits_ready=False)
-        time.sleep(3)
         back = cluster.registry.start()
-        cluster.servers["s4"].await_ready()
+        cluster.serve("s4")
         announced = time.time()
         time.sleep(12)
         history = judged(cluster, findings)
     findings.at_most("failed", len(failed(history.of("ins"))), 0)
     new = [call.ended for call in history.of() if call.instance == "s4"]
-    findings.note(f"announced {announced - back:.2f} s after")
+    findings.note(f"started and announced {announced - back:.2f} s after")
     findings.at_most("called after", min(new) - back if new else None, 2.0, " s")
-    findings.note(f"{GONE_S + 3} s in place of 10 min, of {len(history.of()):,} calls")
+    findings.note(f"{GONE_S} s in place of 10 min, of {len(history.of()):,} calls")
     return findings
 
 
@@ -223,8 +220,7 @@ def failing(stage):
             server.order("fail 0")
         time.sleep(CALM_S)
         history = judged(cluster, findings)
-    calls = history.of("i", began, ended)
-    findings.at_most("attempts per call, with 10 in hand of each channel", history.attempts(calls), 1.1)
+    findings.at_most("attempts per call", history.attempts(history.of("in", began, ended)), 1.1)
     findings.at_least("success 4 s after", 100 - 100 * len(failed(history.of(since=ended + 4)))
                       / max(1, len(history.of(since=ended + 4))), 99.9, " %")
     with stage.cluster() as cluster:
@@ -233,14 +229,29 @@ def failing(stage):
         cluster.servers["s2"].order("fail 1")
         time.sleep(10)
         history = judged(cluster, findings)
-    times = sorted(when for when, key in history.begun["s2"] if when >= began and "-s" not in key)
-    findings.at_most("left alone after", open_after(times, began), 1.0, " s")
-    findings.note(f"{sum(when > began + 1 for when in times)} probes in 9 s")
+    for client in cluster.clients:
+        times = sorted(when for when, key in history.begun["s2"] if when >= began and key.startswith(client + "-")
+                       and "-s" not in key)
+        opened = open_after(times, began)
+        findings.at_most(f"{client} left it alone after", opened, 1.0, " s")
+        if opened is not None:
+            probes = bursts([when for when in times if when > began + opened])
+            findings.at_most("probes at a time", max(probes, default=0), 3)
     findings.at_most("idempotent calls failed", len(failed(history.of("i"))), 0)
     return findings
 
 
 QUIET_S = 0.5  # a breaker's first pause is a second
+
+
+def bursts(times):
+    """How many there are between one pause and the next."""
+    counts = []
+    for before, when in zip([float("-inf")] + times, times):
+        if when - before > QUIET_S:
+            counts.append(0)
+        counts[-1] += 1
+    return counts
 
 
 def open_after(times, began):
@@ -249,3 +260,32 @@ def open_after(times, began):
         if next_one - one > QUIET_S:
             return max(0.0, one - began)
     return None
+
+
+ROUGH_CONNECTIONS, ROUGH_S = 10_000, 240
+
+
+@row("22", "10,000 connections of bytes one by one, silence, RST in the midst of a message, slow close",
+     "no call hangs; nothing is left of them")
+def rough(stage):
+    findings = Findings()
+    with stage.cluster(is_rough=True, streams=0) as cluster:
+        processes = {**cluster.servers, **cluster.clients}
+        before = {name: server.files() for name, server in cluster.servers.items()}
+        deadline, warm = time.monotonic() + ROUGH_S, None
+        while (seen := cluster.proxy.connections()) < ROUGH_CONNECTIONS and time.monotonic() < deadline:
+            time.sleep(0.5)
+            if warm is None and seen >= ROUGH_CONNECTIONS / 5:
+                warm = {name: process.rss() for name, process in processes.items()}
+        grown = {name: 100 * process.rss() / warm[name] - 100 for name, process in processes.items()} if warm else {}
+        open_files = [client.files() for client in cluster.clients.values()]
+        history = judged(cluster, findings)
+        cluster.proxy.process.stdin.close()
+        time.sleep(5)
+        left = {name: server.files() - before[name] for name, server in cluster.servers.items()}
+    findings.at_least("connections", seen, ROUGH_CONNECTIONS)
+    findings.at_most("memory grew in the last four fifths of them by", max(grown.values(), default=None), 10, " %")
+    findings.at_most("files left in a server", max(left.values()), 8)
+    findings.at_most("files of a client with 100 instances", max(open_files), 250)
+    findings.note(f"{100 - 100 * len(failed(history.of('i'))) / len(history.of('i')):.1f} % of idempotent calls went well")
+    return findings
