@@ -25,7 +25,7 @@ export CC := $(if $(filter default,$(origin CC)),cc,$(CC))
 export CXX := $(if $(filter default,$(origin CXX)),c++,$(CXX))
 
 .PHONY: help setup demo build test pictures bench bench-docs bench-languages bench-peers counts sim attack interop matrix endurance \
-  faults planted fuzz install packages clean examples asan tsan clang fuzzers python \
+  faults faults-peers planted fuzz install packages clean examples asan tsan clang fuzzers python \
   python-asan go java node node-asan
 .DELETE_ON_ERROR:
 
@@ -81,6 +81,11 @@ attack: build/release/build.ninja ## attack a server with all that is known; AGA
 faults: faults-programs ## real processes in network namespaces, killed, stopped, cut off; ARGS="--rows 1,2 --rate 500 --docs"
 	@scripts/setup.sh faults
 	@$(PYTHON) tests/faults/faults.py $(ARGS)
+
+faults-peers: faults-programs ## some of that with Nebula and with grpc-go side by side; ARGS=--docs
+	@scripts/setup.sh faults
+	@cd tests/faults/peers && go build -o $(CURDIR)/build/faults/faults_grpc .
+	@$(PYTHON) tests/faults/faults.py --peers $(ARGS)
 
 fuzz: setup ## all fuzzers, each for TIME=60 seconds; what they find lies in build/fuzz/found
 	@$(MAKE) --no-print-directory fuzzers

@@ -21,7 +21,7 @@ case "${1:-}" in
   '') ;;
   checks) packages='clang-format clang-tidy' ;;
   fuzz) packages='clang libclang-rt-14-dev' ;;
-  faults) packages='iproute2 nftables etcd-server' ;;
+  faults) packages='iproute2 nftables etcd-server dnsmasq-base' ;;
   peers) packages='libgrpc++-dev protobuf-compiler-grpc nghttp2-client' ;;
   *) sed -n '2,8s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac

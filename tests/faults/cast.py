@@ -15,10 +15,12 @@ SERVERS = {
     "python": [ROOT / "build/venv/bin/python", HERE / "serve.py"],
     "c++": [ROOT / "build/release/tests/faults_serve"],
     "go": [ROOT / "build/faults/faults_go", "serve"],
+    "grpc": [ROOT / "build/faults/faults_grpc", "serve"],
 }
 CLIENTS = {
     "c++": [ROOT / "build/release/tests/faults_load"],
     "go": [ROOT / "build/faults/faults_go", "load"],
+    "grpc": [ROOT / "build/faults/faults_grpc", "load"],
 }
 START_S, END_S = 60, 30  # bounds, and ample for a machine that does much else
 PORT = 7000
@@ -77,11 +79,11 @@ class Process:
 class Server(Process):
     """An instance of the service. It keeps a ledger of the calls that it has begun, over restarts too."""
 
-    def __init__(self, field, folder, name, language, registry, awaits_ready=True):
+    def __init__(self, field, folder, name, language, registry):
         self.language = language
         command = [*field.inside(name), *SERVERS[language], name, folder / f"{name}.ledger",
                    f"tcp://{address(name)}:{PORT}"]
-        super().__init__(command, folder, name, {"NEBULA_REGISTRY": registry}, awaits_ready)
+        super().__init__(command, folder, name, {"NEBULA_REGISTRY": registry})
 
     def order(self, words):
         """"delay 200": milliseconds before each answer. "fail 1": the share of calls that end with UNAVAILABLE."""
@@ -98,7 +100,8 @@ class Client(Process):
     def __init__(self, field, folder, name, language, registry, rate, streams, timeout_ms, policy=""):
         self.calls = folder / f"{name}.calls"
         command = [*field.inside(name), *CLIENTS[language], name, self.calls, rate, streams, timeout_ms]
-        super().__init__(command, folder, name, {"NEBULA_REGISTRY": registry, "NEBULA_POLICY": policy})
+        env = {"NEBULA_REGISTRY": registry, "NEBULA_POLICY": policy, "FAULTS_TARGET": registry}
+        super().__init__(command, folder, name, env)
 
     def stop(self):
         """Begins no more calls, and waits for those that run."""
@@ -150,27 +153,52 @@ class Registry(Process):
         return time.time()
 
 
+class Dns(Process):
+    """A real dnsmasq, in which a name has the address of every server that there is; for grpc-go."""
+
+    def __init__(self, field, folder):
+        at = address("registry")
+        self.url = f"dns://{at}/faults.test:{PORT}"
+        self.hosts = folder / "hosts"
+        self.hosts.write_text("")
+        folder.chmod(0o755)  # dnsmasq is somebody else
+        super().__init__([*field.inside("registry"), "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null",
+                          "--no-resolv", "--no-hosts", f"--addn-hosts={self.hosts}", "--local-ttl=1",
+                          f"--listen-address={at}", "--bind-interfaces", "--user=root", "--pid-file="],
+                         folder, "registry", awaits_ready=False)
+
+    def add(self, name):
+        line = f"{address(name)} faults.test\n"
+        if line not in self.hosts.read_text():
+            self.hosts.write_text(self.hosts.read_text() + line)
+            self.send(signal.SIGHUP)
+
+
 class Cluster:
-    """Three servers in three languages, two clients in two, one registry. `with Cluster(...) as cluster:`"""
+    """Servers, clients, one registry. `with Cluster(...) as cluster:`"""
 
     LANGUAGES = {"s1": "c++", "s2": "go", "s3": "python", "s4": "c++", "c1": "c++", "c2": "go"}
 
-    def __init__(self, field, folder, rate, streams=50, timeout_ms=1000, policy="", is_rough=False):
+    # `all_of`: the language of everybody, in place of those. "grpc" is one: grpc-go, whose servers stand in DNS.
+    def __init__(self, field, folder, rate, streams=50, timeout_ms=1000, policy="", is_rough=False, all_of=None,
+                 servers=("s1", "s2", "s3"), clients=("c1", "c2")):
         self.field, self.folder, self.is_rough = field, folder, is_rough
+        self.all_of, self.server_names, self.client_names = all_of, servers, clients
         self.rate, self.streams, self.timeout_ms, self.policy = rate, streams, timeout_ms, policy
         self.servers, self.clients, self.registry, self.proxy = {}, {}, None, None
 
     def __enter__(self):
         try:
-            self.registry = Registry(self.field, self.folder)
-            for name in ("s1", "s2", "s3"):
+            self.registry = (Dns if self.all_of == "grpc" else Registry)(self.field, self.folder)
+            for name in self.server_names:
                 self.serve(name)
             if self.is_rough:
                 self.proxy = RoughProxy(self.field, self.folder, self.servers)
-            for name in ("c1", "c2"):
+            count = len(self.client_names)
+            for name in self.client_names:
                 self.clients[name] = Client(
-                    self.field, self.folder, name, self.LANGUAGES[name], (self.proxy or self.registry).url,
-                    self.rate // 2, self.streams // 2, self.timeout_ms, self.policy)
+                    self.field, self.folder, name, self.language(name), (self.proxy or self.registry).url,
+                    self.rate // count, self.streams // count, self.timeout_ms, self.policy)
         except BaseException:
             self.__exit__()
             raise
@@ -181,17 +209,22 @@ class Cluster:
             if process is not None:
                 process.kill()
 
-    def serve(self, name, awaits_ready=True):
-        self.servers[name] = Server(self.field, self.folder, name, self.LANGUAGES[name], self.registry.url,
-                                    awaits_ready)
+    def serve(self, name):
+        self.servers[name] = Server(self.field, self.folder, name, self.language(name), self.registry.url)
+        if self.all_of == "grpc":
+            self.registry.add(name)
         return self.servers[name]
+
+    def language(self, name):
+        return self.all_of or self.LANGUAGES[name]
 
     def stop_calling(self):
         for client in self.clients.values():
             client.stop()
 
 
-def missing():
-    """The first program that is not there; None: all are."""
-    return next((part for command in [*SERVERS.values(), *CLIENTS.values()] for part in command
+def missing(*languages):
+    """The first program of these that is not there; None: all are."""
+    commands = [of[language] for of in (SERVERS, CLIENTS) for language in languages if language in of]
+    return next((part for command in commands for part in command
                  if isinstance(part, pathlib.Path) and not part.exists()), None)

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 # faults/faults.py - the campaign: real processes on a network of their own, and what must hold when it goes wrong there.
 #
-# usage: tests/faults/faults.py [--rows 1,2] [--rate 500] [--seconds 120] [--json file] [--docs] [--keep folder]
+# usage: tests/faults/faults.py [--rows 1,2] [--rate 500] [--seconds 120] [--json file] [--docs] [--keep folder] [--peers]
 #
-# --rate: calls a second of both clients together; none: 40 % of what the cluster can take, measured first, 5,000 at most.
+# --rate: calls a second of both clients together, 5,000 where none is said; 40 % at most of what the cluster can take,
+# which is measured first.
 # --seconds: of row 3. --docs: renders the table into docs/faults.md. --keep: what everybody wrote down, in a new
-# folder. A line a row; last "faults: N passed, N failed".
+# folder. --peers: in place of the rows, Nebula and grpc-go side by side. A line a row; last "faults: N passed, N failed".
 import argparse
 import contextlib
 import json
@@ -17,6 +18,7 @@ import time
 
 import cast
 import field as fields
+import peers
 import rows
 import table
 from history import History, answers_a_second
@@ -69,10 +71,13 @@ def main():
     parser.add_argument("--json", type=pathlib.Path)
     parser.add_argument("--docs", action="store_true")
     parser.add_argument("--keep", type=pathlib.Path)
+    parser.add_argument("--peers", action="store_true")
     given = parser.parse_args()
     if unknown := set(given.rows) - set(rows.ROWS):
         parser.error(f"there is no row {', '.join(unknown)}; there are {', '.join(rows.ROWS)}")
-    if lack := fields.has_what_it_takes() or (cast.missing() and f"there is no {cast.missing()}: make faults builds it"):
+    languages = ("go", "grpc") if given.peers else ("python", "c++", "go")
+    absent = cast.missing(*languages)
+    if lack := fields.has_what_it_takes() or (absent and f"there is no {absent}: make faults builds it"):
         print(f"faults: cannot be run here: {lack}")
         return 1
     results, passed = [], 0
@@ -82,10 +87,12 @@ def main():
         try:
             with fields.Field() as field:
                 stage = Stage(field, pathlib.Path(folder), given.rate, given.seconds, given.seed)
-                most = None
-                if given.rate is None:
-                    most = capacity(stage)
-                    stage.rate = int(min(RATE_MAX, SHARE * most)) // 2 * 2
+                if given.peers:
+                    stage.rate = given.rate or peers.RATE
+                    peers.compare(stage, given.docs)
+                    return 0
+                most = capacity(stage)
+                stage.rate = int(min(given.rate or RATE_MAX, SHARE * most)) // 2 * 2
                 heading = table.heading(stage, most)
                 print(heading, flush=True)
                 for number in given.rows:

@@ -7,7 +7,7 @@ import pathlib
 import subprocess
 
 NET = "10.77.0."
-HOSTS = {"registry": 2, "proxy": 3, "s1": 11, "s2": 12, "s3": 13, "s4": 14, "c1": 21, "c2": 22}
+HOSTS = {"registry": 2, "proxy": 3, **{f"s{i}": 10 + i for i in range(1, 11)}, "c1": 21, "c2": 22}
 
 
 class NoField(Exception):
@@ -81,7 +81,7 @@ def has_what_it_takes():
     """The first thing that is missing here, in words; None: nothing is."""
     if os.geteuid() != 0:
         return "network namespaces need root"
-    for tool in ("ip", "nft", "etcd"):
+    for tool in ("ip", "nft", "etcd", "dnsmasq"):
         folders = os.environ["PATH"].split(":") + ["/usr/sbin", "/sbin"]
         if not any((pathlib.Path(folder) / tool).exists() for folder in folders):
             return f"there is no {tool}: scripts/setup.sh faults installs it"

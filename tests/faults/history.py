@@ -6,7 +6,7 @@ WRONG_ANSWER = -1
 
 
 class Call(NamedTuple):
-    kind: str  # "i": idempotent. "n": not. "s": a long stream
+    kind: str  # "i": idempotent. "n": not. "s": a long stream. "p": no call, but a time in which the client did not run
     key: str
     began: float  # seconds, of the clock that all programs of a run share
     took: float
@@ -23,7 +23,9 @@ class History:
     """Of a cluster whose clients have stopped calling."""
 
     def __init__(self, cluster):
-        self.calls = [read_call(line) for client in cluster.clients.values() for line in client.calls.open()]
+        noted = {name: [read_call(line) for line in client.calls.open()] for name, client in cluster.clients.items()}
+        self.calls = [call for calls in noted.values() for call in calls if call.kind != "p"]
+        self.pauses = {name: [call for call in calls if call.kind == "p"] for name, calls in noted.items()}
         self.runs = collections.defaultdict(list)  # of a key: when handlers began with it
         self.begun = {}  # by instance: when its handler began, with which key
         for path in cluster.folder.glob("*.ledger"):
@@ -38,6 +40,20 @@ class History:
     def open_between(self, since, until):
         """Calls that were open at some moment of it."""
         return [call for call in self.of() if call.began <= until and call.ended >= since]
+
+    def beyond(self, timeout_s):
+        """Calls that ended after their deadline, with by how much: but for the time in which their client did not run."""
+        found = []
+        for call in self.of():
+            if call.took > timeout_s:
+                pauses = self.pauses[call.key.partition("-")[0]]
+                due = call.began + timeout_s
+                stood = sum(max(0.0, min(call.ended, pause.ended) - max(due, pause.began)) for pause in pauses)
+                found.append((call.took - timeout_s - stood, call))
+        return found
+
+    def longest_pause(self):
+        return max((pause.took for pauses in self.pauses.values() for pause in pauses), default=0.0)
 
     def attempts(self, calls):
         """How often handlers began, for each of them."""

@@ -22,6 +22,8 @@ using namespace std::chrono;
 // What is in the column of codes of a call that was answered with something else than it asked for.
 constexpr int wrong_answer = -1;
 
+constexpr int64_t pause_us = 10'000;
+
 struct Outcome {
   int code = 0;
   const char* fate = "-";
@@ -76,9 +78,17 @@ class Load {
   void pace(int rate) {
     steady_clock::time_point begin = steady_clock::now();
     for (int64_t i = 0; !is_ending_; i++) {
-      std::this_thread::sleep_until(begin + nanoseconds(i * 1'000'000'000 / rate));
+      sleep_until(begin + nanoseconds(i * 1'000'000'000 / rate));
       begin_call({});
     }
+  }
+
+  // What a thread that does nothing oversleeps is not the engine's: the machine had no time for this process.
+  void sleep_until(steady_clock::time_point due) {
+    bool is_early = steady_clock::now() < due;
+    std::this_thread::sleep_until(due);
+    int64_t late_us = (steady_clock::now() - due) / 1us;
+    if (is_early && late_us > pause_us) note('p', "-", now_us() - late_us, {});
   }
 
   void fill(int at_once) {

@@ -3,13 +3,13 @@ import os
 import pathlib
 
 PAGE = pathlib.Path(__file__).resolve().parents[2] / "docs/faults.md"
-BEGIN, END = "<!-- measured -->", "<!-- end -->"
+BEGIN, END = "<!-- measured -->", "<!-- end of what was measured -->"
+PEERS_BEGIN, PEERS_END = "<!-- peers -->", "<!-- end of peers -->"
 
 
 def heading(stage, most):
-    of = f"40 % of the {most:,.0f} that the cluster took" if most else "as it was asked for"
-    return (f"{stage.rate:,} calls a second ({of}), half of them idempotent, and 50 long streams; "
-            f"{os.cpu_count()} processors; load {os.getloadavg()[0]:.1f} at the start")
+    return (f"{stage.rate:,} calls a second, of {most:,.0f} that the cluster could take, half of them idempotent, and 50 "
+            f"long streams; {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f} at the start")
 
 
 def line(result):
@@ -26,6 +26,16 @@ def render(head, results):
         verdict = "**not kept**" if result["broken"] else "kept"
         measured = "; ".join(result["measured"] or result["broken"])
         rows.append(f"| {result['row']} | {result['fault']} | {result['target']} | {measured} | {verdict} |")
-    text = PAGE.read_text()
-    before, rest = text.split(BEGIN)
-    PAGE.write_text(before + BEGIN + "\n" + "\n".join(rows) + "\n" + END + rest.split(END)[1])
+    put(rows, BEGIN, END)
+
+
+def render_peers(rate, sides):
+    """sides: what was asked, and what came of it with Nebula and with grpc-go."""
+    rows = [f"Measured with {rate:,} calls a second of one client in Go, to servers in Go; load {os.getloadavg()[0]:.1f}.", "",
+            "| what happens | Nebula | grpc-go |", "|---|---|---|"]
+    put(rows + [f"| {' | '.join(side)} |" for side in sides], PEERS_BEGIN, PEERS_END)
+
+
+def put(lines, begin, end):
+    before, rest = PAGE.read_text().split(begin)
+    PAGE.write_text(before + begin + "\n" + "\n".join(lines) + "\n" + end + rest.split(end)[1])

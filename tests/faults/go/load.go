@@ -19,6 +19,8 @@ import (
 // What is in the column of codes of a call that was answered with something else than it asked for.
 const wrongAnswer = -1
 
+const pauseMin = 10 * time.Millisecond
+
 type outcome struct {
 	code           int
 	fate, instance string
@@ -93,8 +95,17 @@ func (l *loader) run(work func()) {
 func (l *loader) pace(rate int) {
 	begin := time.Now()
 	for i := int64(0); !l.ends(); i++ {
-		time.Sleep(time.Until(begin.Add(time.Duration(i * int64(time.Second) / int64(rate)))))
+		l.sleepUntil(begin.Add(time.Duration(i * int64(time.Second) / int64(rate))))
 		l.run(l.call)
+	}
+}
+
+// sleepUntil notes what one that does nothing oversleeps: the machine had no time for this process.
+func (l *loader) sleepUntil(due time.Time) {
+	wait := time.Until(due)
+	time.Sleep(wait)
+	if wait > 0 && time.Since(due) > pauseMin {
+		l.note('p', "-", due, outcome{0, "-", "-"})
 	}
 }
 

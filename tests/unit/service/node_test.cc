@@ -161,6 +161,16 @@ Test(node, backs_off_longer_and_longer) {
   cr_assert_eq(expected.ns, limits::backoff_max.ns);
 }
 
+Test(node, backs_off_no_longer_than_it_may) {
+  Bench bench;
+  bench.node->set_backoff_max(ms(800));
+  bench.node->connect();
+  for (Duration wait : bench.waits(20)) {
+    cr_assert_geq(wait.ns, ms(640).ns);
+    cr_assert_leq(wait.ns, ms(960).ns);
+  }
+}
+
 Test(node, backs_off_otherwise_with_another_seed) {
   std::vector<Duration> waits[2];
   for (uint64_t seed : {0, 1}) {
