@@ -5,8 +5,9 @@
 #
 # --rate: calls a second of both clients together, 5,000 where none is said; 40 % at most of what the cluster can take,
 # which is measured first.
-# --seconds: of row 3. --docs: renders the table into docs/faults.md. --keep: what everybody wrote down, in a new
-# folder. --peers: in place of the rows, Nebula and grpc-go side by side. A line a row; last "faults: N passed, N failed".
+# --seconds: of row 3. --json: the results; rows of it that are not run again stay. --docs: renders those into
+# docs/faults.md. --keep: what everybody wrote down, in a new folder. --peers: in place of the rows, Nebula and grpc-go
+# side by side. A line a row; last "faults: N passed, N failed".
 import argparse
 import contextlib
 import json
@@ -102,10 +103,14 @@ def main():
         except fields.NoField as trouble:
             print(f"faults: no network namespaces here: {trouble}")
             return 1
+    known = {result["row"]: result for result in results}
     if given.json:
-        given.json.write_text(json.dumps({"heading": heading, "rows": results}, indent=1) + "\n")
+        if given.json.exists():
+            known = {**{result["row"]: result for result in json.loads(given.json.read_text())["rows"]}, **known}
+        known = {number: known[number] for number in rows.ROWS if number in known}
+        given.json.write_text(json.dumps({"heading": heading, "rows": list(known.values())}, indent=1) + "\n")
     if given.docs:
-        table.render(heading, results)
+        table.render(heading, known.values())
     print(f"faults: {passed} passed, {len(results) - passed} failed")
     return 0 if passed == len(results) else 1
 

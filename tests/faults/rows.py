@@ -235,11 +235,9 @@ def failing(stage):
     for client in cluster.clients:
         times = sorted(when for when, key in history.begun["s2"] if when >= began and key.startswith(client + "-")
                        and "-s" not in key)
-        opened = open_after(times, began)
-        findings.at_most(f"{client} left it alone after", opened, 1.0, " s")
-        if opened is not None:
-            probes = bursts([when for when in times if when > began + opened])
-            findings.at_most("probes at a time", max(probes, default=0), 3)
+        calls, *probes = bursts(times) or [[]]
+        findings.at_most(f"{client} left it alone after", calls[-1] - calls[0] if calls else 0.0, 1.0, " s")
+        findings.at_most("probes at a time", max(map(len, probes), default=0), 3)
     findings.at_most("idempotent calls failed", len(failed(history.of("i"))), 0)
     return findings
 
@@ -248,21 +246,13 @@ QUIET_S = 0.5  # a breaker's first pause is a second
 
 
 def bursts(times):
-    """How many there are between one pause and the next."""
-    counts = []
+    """Those between one pause and the next."""
+    found = []
     for before, when in zip([float("-inf")] + times, times):
         if when - before > QUIET_S:
-            counts.append(0)
-        counts[-1] += 1
-    return counts
-
-
-def open_after(times, began):
-    """When the first pause in these begins, in seconds after `began`; None: there is none."""
-    for one, next_one in zip(times, times[1:] + [float("inf")]):
-        if next_one - one > QUIET_S:
-            return max(0.0, one - began)
-    return None
+            found.append([])
+        found[-1].append(when)
+    return found
 
 
 ROUGH_CONNECTIONS, ROUGH_S = 10_000, 240
