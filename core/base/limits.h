@@ -183,8 +183,9 @@ inline constexpr Duration etcd_lease = sec(15);
 inline constexpr Duration etcd_timeout = sec(5);      // of one question
 inline constexpr Duration etcd_silence_max = sec(10);  // then the connection is pinged
 // After a failure it is asked again so soon, and ever later; half of each pause is by chance, for all come back at once.
+// A pause of the connection and one of the question may follow each other, and within two seconds all is known again.
 inline constexpr Duration etcd_backoff_first = ms(200);
-inline constexpr Duration etcd_backoff_max = sec(8);
+inline constexpr Duration etcd_backoff_max = ms(800);
 inline constexpr int64_t etcd_page = 1000;             // keys of one answer
 inline constexpr size_t etcd_message_bytes_max = 16u << 20;
 

@@ -161,6 +161,7 @@ void Channel::on_snapshot(Snapshot snapshot) {
     } else {
       is_new = true;
       nodes_.push_back(std::make_unique<Node>(env_, endpoint, *this, limits_.session, next_node_++));
+      nodes_.back()->set_backoff_max(limits_.backoff_max);
       if (others_work) nodes_.back()->set_newcomer();
       if (policy_.make_breaker) nodes_.back()->set_breaker(policy_.make_breaker());
       nodes_.back()->set_load_options(policy_.balancer->load_options());

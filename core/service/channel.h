@@ -27,6 +27,7 @@ struct ChannelLimits {
   size_t message_bytes_max = limits::message_bytes_max;
   SessionOptions session = {};
   Duration idle_max = limits::channel_idle_max;  // without a call for so long, connections are closed; 0: never
+  Duration backoff_max = limits::backoff_max;    // between two attempts to connect to an instance
 };
 
 struct ChannelName {

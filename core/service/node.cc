@@ -137,8 +137,9 @@ void Node::back_off(Status why) {
   is_newcomer_ = true;
   trouble_ = std::move(why);
   // Jitter of a fifth, so that clients that lost a server together do not come back together.
-  Duration wait = {env_.random.between(backoff_.ns * 4 / 5, backoff_.ns * 6 / 5)};
-  backoff_ = std::min(Duration{backoff_.ns * 8 / 5}, limits::backoff_max);
+  Duration base = std::min(backoff_, backoff_max_);
+  Duration wait = {env_.random.between(base.ns * 4 / 5, base.ns * 6 / 5)};
+  backoff_ = std::min(Duration{base.ns * 8 / 5}, backoff_max_);
   retry_timer_ = env_.loop.after(wait, [this] {
     state_ = State::idle;
     connect();

@@ -62,6 +62,8 @@ class Node final : public NodeState, private CallEvents {
   // It gets no calls for so long, longer each time; then a few, as probes. Until when.
   Time isolate(Duration first, Duration most);
   void isolate_until(Time until);               // the same, as another channel has found; if that is longer
+  // The longest pause between two attempts to connect, but for a fifth by chance.
+  void set_backoff_max(Duration most) { backoff_max_ = most; }
   void restore();                               // it gets calls as ever, for there is no other
   uint64_t number() const { return number_; }
   bool is_isolated() const { return isolation_.state() != Isolation::State::closed; }
@@ -127,6 +129,7 @@ class Node final : public NodeState, private CallEvents {
   Status trouble_;                              // of the last attempt to connect
   Duration backoff_ = limits::backoff_first;
   Time dialled_;                                // the last time
+  Duration backoff_max_ = limits::backoff_max;
   Time reconnect_after_;                        // before, even a connection that worked waits its turn
   std::unique_ptr<Timer> retry_timer_;
   std::unique_ptr<Link> link_;                  // the connection for new calls

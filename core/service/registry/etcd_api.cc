@@ -57,6 +57,7 @@ Result<std::unique_ptr<EtcdApi>> EtcdApi::open(const Env& env, const EtcdPlace& 
   TRY(std::unique_ptr<Balancer> balancer, round_robin_driver().open(*Url::parse("round_robin:"), env));
   ChannelLimits limits;
   limits.message_bytes_max = limits::etcd_message_bytes_max;
+  limits.backoff_max = limits::etcd_backoff_max;
   limits.session.keepalive = {limits::etcd_silence_max, limits::etcd_timeout};
   ChannelName name{"etcd", Url::parse(place.addresses.front())->authority(), place.tls};
   std::unique_ptr<Channel> channel = std::make_unique<Channel>(env, *registry, std::move(name), std::move(balancer), limits);
