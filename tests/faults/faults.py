@@ -55,7 +55,8 @@ def capacity(stage):
 
 def judge(stage, number):
     fault, target, play = rows.ROWS[number]
-    result = {"row": number, "fault": fault, "target": target, "load": os.getloadavg()[0]}
+    result = {"row": number, "fault": fault, "target": target, "rate": stage.rate,
+              "load": os.getloadavg()[0]}
     try:
         findings = play(stage)
         return {**result, "measured": findings.measured, "broken": findings.broken}
@@ -110,7 +111,7 @@ def main():
         known = {number: known[number] for number in rows.ROWS if number in known}
         given.json.write_text(json.dumps({"heading": heading, "rows": list(known.values())}, indent=1) + "\n")
     if given.docs:
-        table.render(heading, known.values())
+        table.render(known.values())
     print(f"faults: {passed} passed, {len(results) - passed} failed")
     return 0 if passed == len(results) else 1
 
