@@ -1,8 +1,5 @@
-// base/metrics.cc - which bucket, which name, and how the parts of several loops become one.
+// base/metrics.cc - under which name, and how the parts of several loops become one.
 #include "base/metrics.h"
-
-#include <algorithm>
-#include <bit>
 
 #include "base/limits.h"
 
@@ -10,32 +7,10 @@ namespace nebula {
 
 namespace {
 
-constexpr auto bounds = Histogram::bounds_us;
-
-// Where to begin to look, by the count of bits of the microseconds: from there it is three steps at most.
-constexpr std::array<uint8_t, 65> first_buckets = [] {
-  std::array<uint8_t, 65> first{};
-  for (size_t bits = 0; bits < first.size(); bits++) {
-    uint64_t least = bits == 0 ? 0 : uint64_t{1} << (bits - 1);
-    uint8_t bucket = 0;
-    while (bucket < bounds.size() && static_cast<uint64_t>(bounds[bucket]) < least) bucket++;
-    first[bits] = bucket;
-  }
-  return first;
-}();
-
 // gRPC's form of a path.
 std::string method_of(std::string_view path) { return std::string(path.starts_with('/') ? path.substr(1) : path); }
 
 }  // namespace
-
-size_t Histogram::bucket_of(Duration took) {
-  if (took.ns <= 0) return 0;
-  uint64_t us = (static_cast<uint64_t>(took.ns) + 999) / 1000;  // up: a bound belongs to the bucket below it
-  size_t bucket = first_buckets[static_cast<size_t>(std::bit_width(us))];
-  while (bucket < bounds.size() && static_cast<uint64_t>(bounds[bucket]) < us) bucket++;
-  return bucket;
-}
 
 void Histogram::add(const Histogram& more) {
   for (size_t i = 0; i < size; i++) counts[i] += more.counts[i];
@@ -66,8 +41,8 @@ void ClientMetrics::add(const ClientMetrics& more) {
   attempts += more.attempts;
   retries += more.retries;
   transparent_retries += more.transparent_retries;
-  call_duration.add(more.call_duration);
-  attempt_duration.add(more.attempt_duration);
+  for (const Durations* each : {&more.call_duration, &more.shared}) call_duration.add(*each);
+  for (const Durations* each : {&more.attempt_duration, &more.shared}) attempt_duration.add(*each);
 }
 
 void ServerMetrics::add(const ServerMetrics& more) {

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <array>
+#include <bit>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -29,7 +30,13 @@ struct Histogram {
       250000, 300000, 400000, 500000, 650000, 800000, 1000000, 2000000, 5000000, 10000000, 20000000, 50000000, 100000000};
   static constexpr size_t size = bounds_us.size() + 1;
 
-  static size_t bucket_of(Duration took);
+  static size_t bucket_of(Duration took) {
+    if (took.ns <= 0) return 0;
+    uint64_t us = (static_cast<uint64_t>(took.ns) + 999) / 1000;  // up: a bound belongs to the bucket below it
+    size_t bucket = first_buckets[static_cast<size_t>(std::bit_width(us))];
+    while (bucket < bounds_us.size() && static_cast<uint64_t>(bounds_us[bucket]) < us) bucket++;
+    return bucket;
+  }
 
   void add(size_t bucket, Duration took) {
     counts[bucket]++;
@@ -40,6 +47,19 @@ struct Histogram {
 
   std::array<uint64_t, size> counts{};
   Duration sum;
+
+ private:
+  // Where to begin to look, by the count of bits of the microseconds: from there it is three steps at most.
+  static constexpr std::array<uint8_t, 65> first_buckets = [] {
+    std::array<uint8_t, 65> first{};
+    for (size_t bits = 0; bits < first.size(); bits++) {
+      uint64_t least = bits == 0 ? 0 : uint64_t{1} << (bits - 1);
+      uint8_t bucket = 0;
+      while (bucket < bounds_us.size() && static_cast<uint64_t>(bounds_us[bucket]) < least) bucket++;
+      first[bits] = bucket;
+    }
+    return first;
+  }();
 };
 
 // The same by how it ended; what has never happened takes no memory.
@@ -64,6 +84,7 @@ struct ClientMetrics {
   uint64_t retries = 0;              // by a policy
   uint64_t transparent_retries = 0;  // of what surely nobody had seen
   Durations call_duration, attempt_duration;
+  Durations shared;                  // of attempts that were all of their call: both of the above, in a snapshot
 };
 
 // Of one method of a server.
@@ -76,9 +97,9 @@ struct ServerMetrics {
 
 // Of one node of a channel; they go with it.
 struct NodeMetrics {
-  void add_latency(Duration took) {
+  void add_latency(size_t bucket, Duration took) {
     if (latency == nullptr) latency = std::make_unique<Histogram>();
-    latency->add(Histogram::bucket_of(took), took);
+    latency->add(bucket, took);
   }
   void add(const NodeMetrics& more);
 

@@ -35,6 +35,13 @@ void Context::count_end(Code code, Time now) {
   counts->call_duration.add(code, Histogram::bucket_of(took), took);
 }
 
+void Context::count_attempt(Code code, size_t bucket, Duration took, Time began, bool is_last) {
+  if (counts_ == nullptr) return;
+  if (is_last && began == began_) return std::exchange(counts_, nullptr)->shared.add(code, bucket, took);
+  counts_->attempt_duration.add(code, bucket, took);
+  if (is_last) count_end(code, began + took);
+}
+
 Fault fault_of(Code code, Fate fate) {
   bool is_answered = fate == Fate::processed;
   switch (code) {

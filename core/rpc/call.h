@@ -129,6 +129,7 @@ class Context {
   }
   ClientMetrics* counts() const { return counts_; }
   void count_end(Code code, Time now);  // once
+  void count_attempt(Code code, size_t bucket, Duration took, Time began, bool is_last);
 
  private:
   Time deadline_;

@@ -247,14 +247,11 @@ void ClientCall::on_dropped(size_t) {
 }
 
 void ClientCall::tell_of_end(Code code, Fate fate, bool is_last) {
-  Time now = loop_.now();
-  Duration took = now - began_;
-  if (ClientMetrics* counts = request_.context->counts()) {
-    counts->attempt_duration.add(code, Histogram::bucket_of(took), took);
-    if (is_last) request_.context->count_end(code, now);
-  }
+  Duration took = loop_.now() - began_;
+  size_t bucket = Histogram::bucket_of(took);
+  request_.context->count_attempt(code, bucket, took, began_, is_last);
   if (events_ == nullptr) return;
-  events_->on_call_ended(era_, code, fate, inbox_ == nullptr ? std::optional(took) : std::nullopt);
+  events_->on_call_ended(era_, code, fate, inbox_ == nullptr ? std::optional(took) : std::nullopt, bucket);
 }
 
 void ClientCall::stop() {

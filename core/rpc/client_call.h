@@ -27,8 +27,8 @@ struct HeadMemo {
 struct CallEvents {
   virtual uint32_t on_call_started() = 0;  // what it returns comes back with the rest, as `era`
   virtual void on_call_begun(uint32_t era, Duration took) = 0;  // a stream of responses; how it ends is another matter
-  // took: until the answer came; nothing for what had begun.
-  virtual void on_call_ended(uint32_t era, Code code, Fate fate, std::optional<Duration> took) = 0;
+  // took: until the answer came; nothing for what had begun. bucket: of a Histogram.
+  virtual void on_call_ended(uint32_t era, Code code, Fate fate, std::optional<Duration> took, size_t bucket) = 0;
   virtual void on_load_report(std::string_view report) = 0;  // what the trailers say of it (gRFC A51)
 
  protected:

@@ -166,21 +166,23 @@ uint32_t Node::on_call_started() {
 }
 
 void Node::on_call_begun(uint32_t era, Duration took) {
-  counts.add_latency(took);
+  counts.add_latency(Histogram::bucket_of(took), took);
   if (!is_measured_ || era != era_) return;
   latency.add(took, env_.loop.now());
   judge(Verdict::good);
 }
 
 // What failed says nothing good of a node, however soon it did; and one that was not waited for to the end may be slow.
-void Node::on_call_ended(uint32_t era, Code code, Fate fate, std::optional<Duration> took) {
-  Verdict verdict = verdict_of(code, fate);
-  counts.failures += verdict == Verdict::bad;
-  if (took) counts.add_latency(*took);
-  if (code == Code::ok) up_.on_call_succeeded();
+void Node::on_call_ended(uint32_t era, Code code, Fate fate, std::optional<Duration> took, size_t bucket) {
+  if (took) counts.add_latency(bucket, *took);
+  if (code == Code::ok)
+    up_.on_call_succeeded();
+  else
+    counts.failures += verdict_of(code, fate) == Verdict::bad;
   if (era != era_) return;
   inflight--;
   if (!is_measured_) return;
+  Verdict verdict = verdict_of(code, fate);
   if (took || verdict == Verdict::bad) judge(verdict);  // a stream was good when it began
   if (!took || fate == Fate::unsent || fate == Fate::unprocessed || fate == Fate::refused) return;
   if (code == Code::ok)

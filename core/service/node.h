@@ -96,7 +96,7 @@ class Node final : public NodeState, private CallEvents {
   // CallEvents
   uint32_t on_call_started() override;
   void on_call_begun(uint32_t era, Duration took) override;
-  void on_call_ended(uint32_t era, Code code, Fate fate, std::optional<Duration> took) override;
+  void on_call_ended(uint32_t era, Code code, Fate fate, std::optional<Duration> took, size_t bucket) override;
   void on_load_report(std::string_view report) override;
 
   void dial(size_t url_index, std::string failures);
