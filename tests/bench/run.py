@@ -18,7 +18,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "build/bench"
 
 
-QUICK = {"memory": "--short", "speed": "--quick"}
+QUICK = {"memory": "--short", "scale": "--quick", "speed": "--quick"}
 
 
 def benchmarks():
