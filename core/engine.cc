@@ -6,6 +6,7 @@
 #include "base/heap.h"
 #include "loop/loop_thread.h"
 #include "loop/sim_loop.h"
+#include "service/policy_files.h"
 #include "service/registry/posted.h"
 #include "service/registry/several.h"
 
@@ -64,14 +65,19 @@ struct Engine::Home {
 Result<std::unique_ptr<Engine>> Engine::make(const Config& config) {
   TRY(std::vector<Url> registries, parse_registries(config.registry));
   std::unique_ptr<Engine> engine(new Engine(std::move(registries), config));
-  Nowhere nowhere(engine->drivers_);
-  if (Status status = engine->policies_.add(config.policy, nowhere.network.env()); !status.ok()) return status;
+  engine->policy_text_ = config.policy;
+  if (std::optional<std::string> path = policy_file_of(config.policy)) {
+    TRY(engine->policy_text_, read_policy_file(*path));
+  }
+  Status status = engine->check_policy_text(engine->policy_text_);
+  if (!status.ok()) return engine->policy_text_ == config.policy ? status : status.with_context(config.policy);
   return engine;
 }
 
 Engine::Engine(std::vector<Url> registries, const Config& config)
     : drivers_(built_in_drivers()),
       registry_urls_(std::move(registries)),
+      policy_(config.policy),
       log_(config.log),
       has_housekeeper_(config.has_housekeeper) {
   heap_keep();
@@ -81,9 +87,16 @@ Engine::~Engine() {
   if (home_ != nullptr) home_->thread.reset();  // its last function takes the rest of home_ away
 }
 
-Status Engine::check_policy(std::string_view text) const {
+Status Engine::check_policy_text(std::string_view text) const {
   Nowhere nowhere(drivers_);
-  return Policies(policies_).add(text, nowhere.network.env());
+  return Policies({drivers_.balancers, drivers_.breakers}).add(text, nowhere.network.env());
+}
+
+Status Engine::check_policy(std::string_view text) const {
+  std::optional<std::string> path = policy_file_of(text);
+  if (!path) return check_policy_text(text);
+  Result<std::string> read = read_policy_file(*path);
+  return read.ok() ? check_policy_text(*read).with_context(text) : read.status();
 }
 
 Result<std::unique_ptr<Registry>> Engine::registry_for(Loop& loop) {
@@ -110,7 +123,9 @@ Status Engine::start_home() {
   thread->run_sync([&] {
     Result<std::unique_ptr<Registry>> registry = open_registries(registry_urls_, drivers_.registries, home->network.env());
     status = registry.status();
-    if (registry.ok()) home->registry = std::move(*registry);
+    if (registry.ok())
+      home->registry = std::make_unique<RegistryWithFiles>(
+          std::move(*registry), loop, log_, [this](std::string_view text) { return check_policy_text(text); });
   });
   if (!status.ok()) return status;
   home->thread = std::move(thread);
@@ -132,7 +147,9 @@ Worker::Worker(Engine& engine, UvLoop& loop)
     : engine_(engine),
       loop_(loop),
       random_(system_seed()),
-      network_(loop_, engine.log(), random_, engine.drivers().transports, engine.hub()) {}
+      network_(loop_, engine.log(), random_, engine.drivers().transports, engine.hub()),
+      policies_(engine.policy(), engine.policy_text(), {engine.drivers().balancers, engine.drivers().breakers},
+                network_.env(), [this] { return registry(); }) {}
 
 Result<Registry*> Worker::registry() {
   if (registry_ == nullptr) {
@@ -141,21 +158,23 @@ Result<Registry*> Worker::registry() {
   return registry_.get();
 }
 
-Result<std::unique_ptr<Channel>> Worker::open_named(ChannelName name, const Policies& policies, ChannelLimits limits,
-                                                    const std::string& table) {
+Result<std::unique_ptr<Channel>> Worker::open_named(ChannelName name, const std::string& policy_text,
+                                                    ChannelLimits limits, const std::string& table) {
   TRY(Registry * registry, this->registry());
+  TRY(Policies policies, policies_.now(policy_text));
   TRY(ChannelPolicy policy, policies.open(name.service, env()));
-  std::string own_table = table + name.service;
+  std::string service = name.service;
   std::unique_ptr<Channel> channel =
       std::make_unique<Channel>(env(), *registry, std::move(name), std::move(policy), limits);
-  channel->share(engine_.commons(), std::move(own_table));
+  channel->share(engine_.commons(), table + service);
+  policies_.follow(*channel, service, policy_text);
   return channel;
 }
 
 Result<std::unique_ptr<Service>> Worker::open_channel(const Url& target, ChannelLimits limits,
                                                       std::string_view policy_text) {
-  Policies policies = engine_.policies();
-  if (Status status = policies.add(policy_text, env()); !status.ok()) return status;
+  std::string own(policy_text);
+  TRY(Policies policies, policies_.now(own));
   Url plain = target;
   std::optional<TlsOptions> tls;
   if (is_name(target) || target.scheme == "tls") tls = take_tls_options(plain);
@@ -163,12 +182,12 @@ Result<std::unique_ptr<Service>> Worker::open_channel(const Url& target, Channel
   std::string table = target.text() + "\n" + std::string(policy_text) + "\n";
   if (is_name(target)) {
     if (!target.host.empty()) {
-      TRY(std::unique_ptr<Channel> channel, open_named({target.host, target.host, tls}, policies, limits, table));
+      TRY(std::unique_ptr<Channel> channel, open_named({target.host, target.host, tls}, own, limits, table));
       return std::unique_ptr<Service>(std::move(channel));
     }
     return std::unique_ptr<Service>(std::make_unique<Channels>(
-        [this, tls, policies, limits, table](std::string service) {
-          return open_named({service, service, tls}, policies, limits, table);
+        [this, tls, own, limits, table](std::string service) {
+          return open_named({service, service, tls}, own, limits, table);
         }));
   }
   Url list;
@@ -181,6 +200,7 @@ Result<std::unique_ptr<Service>> Worker::open_channel(const Url& target, Channel
   std::unique_ptr<Channel> channel =
       std::make_unique<Channel>(env(), *registry, std::move(name), std::move(policy), limits);
   channel->share(engine_.commons(), std::move(table));
+  policies_.follow(*channel, plain.text(), own);
   return std::unique_ptr<Service>(std::make_unique<DirectChannel>(std::move(registry), std::move(channel)));
 }
 

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/random.h"
 #include "drivers.h"
+#include "live_policies.h"
 #include "loop/housekeeper.h"
 #include "loop/uv_loop.h"
 #include "service/channel.h"
@@ -25,7 +26,7 @@ namespace nebula {
 
 struct Config {
   std::string registry = "host:";  // or several, with spaces between: service/registry/several.h
-  std::string policy = "";  // of all channels: service/policy.h
+  std::string policy = "";  // of all channels: service/policy.h, or file:/path of such a text, which may change
   Level log = Level::warn;
   bool has_housekeeper = true;
 };
@@ -44,7 +45,8 @@ class Engine {
   // Whether channels can be opened with that policy; asked before there is a loop.
   Status check_policy(std::string_view text) const;
 
-  const Policies& policies() const { return policies_; }
+  const std::string& policy() const { return policy_; }            // as it was said
+  const std::string& policy_text() const { return policy_text_; }  // what stood there then
   const Drivers& drivers() const { return drivers_; }
   Log& log() { return log_; }
   MemHub& hub() { return hub_; }
@@ -54,11 +56,13 @@ class Engine {
   struct Home;
 
   Engine(std::vector<Url> registries, const Config& config);
+  Status check_policy_text(std::string_view text) const;
   Status start_home();  // with threads_lock_ held
 
   const Drivers drivers_;
   const std::vector<Url> registry_urls_;  // in order
-  Policies policies_{{drivers_.balancers, drivers_.breakers}};
+  const std::string policy_;
+  std::string policy_text_;
   Log log_;
   MemHub hub_;
   Commons commons_;
@@ -87,7 +91,7 @@ class Worker {
 
  private:
   // Channels of other loops at the same table share what they know (service/commons.h).
-  Result<std::unique_ptr<Channel>> open_named(ChannelName name, const Policies& policies, ChannelLimits limits,
+  Result<std::unique_ptr<Channel>> open_named(ChannelName name, const std::string& policy, ChannelLimits limits,
                                               const std::string& table);
 
   Engine& engine_;
@@ -96,6 +100,7 @@ class Worker {
   Random random_;
   Network network_;
   std::unique_ptr<Registry> registry_;
+  LivePolicies policies_;
 };
 
 }  // namespace nebula

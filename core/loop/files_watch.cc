@@ -79,7 +79,7 @@ bool DirectoryWatch::read_events(std::vector<DirectoryEvent>* events) {
       events->push_back({DirectoryEvent::ended, ""});
     } else if (event->wd == parent_) {
       if (name == name_in_parent_) events->push_back({DirectoryEvent::missed, ""});
-    } else if (event->wd == directory_ && !name.empty() && name[0] != '.') {
+    } else if (event->wd == directory_ && !name.empty() && (name[0] != '.' || name.starts_with(".."))) {
       events->push_back({kind_of(event->mask), std::move(name)});
     }
   }

@@ -22,7 +22,7 @@ struct DirectoryEvent {
     ended,    // the same, and this watch sees nothing any more
   };
   Kind kind;
-  std::string name;  // of the file; names that begin with a dot are not reported
+  std::string name;  // of the file; names that begin with one dot are not reported
 };
 
 class DirectoryWatch {

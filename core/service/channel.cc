@@ -121,6 +121,37 @@ void Channel::end(Waiting& call, Result<Response> result) {
   call.reply(std::move(result));
 }
 
+void Channel::set_policy(ChannelPolicy policy) {
+  if (policy.balancer_text == policy_.balancer_text) {
+    std::swap(policy.balancer, policy_.balancer);
+    std::swap(policy.make_balancer, policy_.make_balancer);  // used up where there are ranks
+  }
+  std::swap(policy, policy_);
+  const ChannelPolicy& before = policy;
+  if (before.breaker_text != policy_.breaker_text)
+    for (const std::unique_ptr<Node>& node : nodes_)
+      node->set_breaker(policy_.make_breaker ? policy_.make_breaker() : nullptr);
+  if (retry_ && policy_.retry)
+    retry_->change(*policy_.retry, policy_.throttle);
+  else if (policy_.retry)
+    retry_.emplace(*policy_.retry, policy_.throttle);
+  else
+    retry_.reset();
+  allowance_timer_.reset();
+  for (const auto* nodes : {&nodes_, &leaving_})
+    for (const std::unique_ptr<Node>& node : *nodes) node->set_load_options(policy_.balancer->load_options());
+  // The next call begins to compare anew, if it is to be done.
+  outlier_timer_.reset();
+  for (const std::unique_ptr<Node>& node : nodes_) node->take_outcome();
+  bool asks_otherwise = before.health != policy_.health;  // which is asked as a connection begins
+  if (asks_otherwise)
+    for (std::unique_ptr<Node>& node : std::exchange(nodes_, {})) leave(std::move(node));
+  update_nodes();
+  bool chooses_otherwise = before.nodes_max != policy_.nodes_max || before.filter != policy_.filter;
+  if ((asks_otherwise || chooses_otherwise) && watch_ != nullptr) look();
+  on_node_changed();
+}
+
 // ---- idleness
 
 void Channel::look_for_idleness(Duration wait) {

@@ -48,6 +48,12 @@ class Channel final : public Service, public NodeEvents, private MetricsSource {
 
   void call(Request request, Reply reply) override;
 
+  // For calls from now on, and the next tries of those that run. What is known of nodes stays, as do turns, windows of
+  // breakers and tokens where the new policy says the same of them as the old one.
+  void set_policy(ChannelPolicy policy);
+  // Ends with the channel: who sets its policy.
+  void hold(std::unique_ptr<Watch> policy_watch) { policy_watch_ = std::move(policy_watch); }
+
   size_t node_count() const { return nodes_.size(); }
   size_t isolated_count() const;  // of them; they get no calls, or probes alone
   ChannelReport report() const override;
@@ -115,6 +121,7 @@ class Channel final : public Service, public NodeEvents, private MetricsSource {
 
   std::unique_ptr<Seat> seat_;          // null: it shares nothing
   std::unique_ptr<Timer> allowance_timer_;  // set while there is something to tell
+  std::unique_ptr<Watch> policy_watch_;
   std::unique_ptr<Watch> watch_;
   std::unique_ptr<Timer> idle_timer_;   // null: idle
   Time called_;                         // the last time

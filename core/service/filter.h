@@ -22,6 +22,8 @@ class Filter {
   // the service; else empty.
   EndpointList choose(const EndpointList& all, std::string_view service, std::string* why_none) const;
 
+  bool operator==(const Filter&) const = default;
+
  private:
   bool matches(const Endpoint& endpoint) const;
   std::string words_of(const Endpoint& endpoint) const;

@@ -41,7 +41,7 @@ class Node::Link final : public SessionEvents, private Service {
     greeting_timer_.reset();
     node_.count_connect();
     node_.backoff_ = limits::backoff_first;
-    if (node_.health_service_ != nullptr && !node_.retired_)
+    if (node_.health_service_ && !node_.retired_)
       health_ = std::make_unique<HealthWatch>(node_.env_, static_cast<Service&>(*this), session_->peer().address,
                                               *node_.health_service_, [this] { node_.on_link_health(this); });
     if (is_ready()) node_.welcome();

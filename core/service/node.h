@@ -5,6 +5,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "base/driver.h"
@@ -51,10 +52,10 @@ class Node final : public NodeState, private CallEvents {
 
   // Without a breaker, or measuring, no failure is held against it.
   void set_breaker(std::unique_ptr<Breaker> breaker) { breaker_ = std::move(breaker); }
-  // Asks the peer of each connection whether that service is well, and calls it only then. Both outlive the node; before
-  // it is connected.
-  void watch_health(const std::string& service, std::string_view authority) {
-    health_service_ = &service;
+  // Asks the peer of each connection whether that service is well, and calls it only then. The authority outlives the
+  // node; before it is connected.
+  void watch_health(std::string service, std::string_view authority) {
+    health_service_ = std::move(service);
     health_authority_ = authority;
   }
   // Takes what the peer reports of its load; null: it does not. They outlive the node.
@@ -122,7 +123,7 @@ class Node final : public NodeState, private CallEvents {
   NodeEvents& up_;
   const uint64_t number_;
   SessionOptions session_;                      // for its connections; learns how often the peer bears a PING
-  const std::string* health_service_ = nullptr;  // null: nobody asks
+  std::optional<std::string> health_service_;    // none: nobody asks
   std::string_view health_authority_;
   const LoadOptions* load_options_ = nullptr;
   State state_ = State::idle;

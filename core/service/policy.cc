@@ -114,11 +114,17 @@ Result<std::vector<Policies::Line>> Policies::parse_lines(std::string_view text)
     lines.push_back(std::move(line));
     return lines;
   }
-  while (!text.empty()) {
-    std::string_view part = trimmed(cut(&text, "\n;"));
-    if (part.empty() || part.starts_with('#')) continue;
-    TRY(Line line, parse_line(part));
-    lines.push_back(std::move(line));
+  bool is_one = trimmed(text).find('\n') == std::string_view::npos;
+  for (size_t number = 1; !text.empty(); number++) {
+    for (std::string_view whole = cut(&text, "\n"); !whole.empty();) {
+      std::string_view part = trimmed(cut(&whole, ";"));
+      if (part.empty()) continue;
+      if (part.starts_with('#')) break;
+      Result<Line> line = parse_line(part);
+      if (!line.ok()) return is_one ? line.status() : line.status().with_context("line " + std::to_string(number));
+      line->number = is_one ? 0 : number;
+      lines.push_back(std::move(*line));
+    }
   }
   return lines;
 }
@@ -137,8 +143,9 @@ Status Policies::add(std::string_view text, const Env& env) {
 Status Policies::try_out(const Line& line, const Env& env) const {
   Policies alone(drivers_);
   for (const Word& word : line.words) {
-    alone.lines_ = {Line{line.service, {word}}};
-    if (Status status = alone.open(line.service, env).status(); !status.ok()) return status;
+    alone.lines_ = {Line{line.service, line.number, {word}}};
+    Status status = alone.open(line.service, env).status();
+    if (!status.ok()) return line.number == 0 ? status : status.with_context("line " + std::to_string(line.number));
   }
   return {};
 }
@@ -161,15 +168,17 @@ Result<ChannelPolicy> Policies::open(std::string_view service, const Env& env) c
     const Url* word = find(kind, service);
     return word != nullptr ? *word : *Url::parse(otherwise);
   };
-  Url wanted = said("balancer", "p2c:");
+  Url wanted = said("balancer", "p2c:"), breaker = said("breaker", "ratio:");
   TRY(std::unique_ptr<Balancer> balancer, drivers_.balancers.open(wanted, env));
   ChannelPolicy policy(std::move(balancer));
   // It has been opened once, so that it cannot fail.
   policy.make_balancer = [balancers = &drivers_.balancers, wanted, env] {
     return std::move(*balancers->open(wanted, env));
   };
+  policy.balancer_text = wanted.text();
+  policy.breaker_text = breaker.text();
 
-  if (Url breaker = said("breaker", "ratio:"); !is_none(breaker)) {
+  if (!is_none(breaker)) {
     // Once now, for its errors; thereafter it cannot fail.
     if (Status status = drivers_.breakers.open(breaker, env).status(); !status.ok()) return status;
     policy.make_breaker = [breakers = &drivers_.breakers, breaker, env] {

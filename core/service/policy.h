@@ -32,6 +32,7 @@ struct ChannelPolicy {
 
   std::unique_ptr<Balancer> balancer;
   Fn<std::unique_ptr<Balancer>()> make_balancer = {};   // another one like it, for nodes of another rank
+  std::string balancer_text = {}, breaker_text = {};    // as they were said: by these a new policy finds what stays
   Fn<std::unique_ptr<Breaker>()> make_breaker = {};     // one for each node; null: there is none
   double isolated_share = limits::isolated_share;       // of the nodes, that breakers may leave alone at a time
   std::optional<EjectionOptions> ejection = {};         // none: no node is compared with others
@@ -68,6 +69,7 @@ class Policies {
   };
   struct Line {
     std::string service;  // empty: all
+    size_t number = 0;    // in its text; 0: that has no other lines
     std::vector<Word> words;
     std::shared_ptr<const MethodPolicies> methods = {};
   };

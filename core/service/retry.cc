@@ -78,6 +78,13 @@ Result<ThrottleOptions> ThrottleOptions::parse(const Url& url) {
 Retry::Retry(const RetryOptions& options, const ThrottleOptions& throttle)
     : options_(options), tokens_max_(throttle.tokens * whole), success_earns_(std::lround(throttle.ratio * whole)) {}
 
+void Retry::change(const RetryOptions& options, const ThrottleOptions& throttle) {
+  Retry fresh(options, throttle);
+  fresh.budget_ = budget_;
+  fresh.tokens_ = std::min(tokens_, fresh.tokens_max_);
+  *this = fresh;
+}
+
 void Retry::on_call() {
   int64_t earned = std::lround(options_.budget * whole);
   budget_ = std::min(budget_ + earned, limits::retry_budget_max * whole);

@@ -60,6 +60,9 @@ class Retry {
  public:
   explicit Retry(const RetryOptions& options, const ThrottleOptions& throttle = {});
 
+  // Other options, with the budget and the tokens that are left.
+  void change(const RetryOptions& options, const ThrottleOptions& throttle);
+
   const RetryOptions& options() const { return options_; }
   void on_call();      // a new one
   void on_success();   // one has ended well
@@ -78,9 +81,9 @@ class Retry {
   void add(const Allowance& change);
 
  private:
-  const RetryOptions options_;
-  const int64_t tokens_max_;  // in thousandths, as all of these
-  const int64_t success_earns_;
+  RetryOptions options_;
+  int64_t tokens_max_;  // in thousandths, as all of these
+  int64_t success_earns_;
   int64_t budget_ = limits::retry_reserve * 1000;
   int64_t tokens_ = tokens_max_;
   Allowance told_{budget_, tokens_};

@@ -24,6 +24,8 @@ class Ranked final : public Balancer {
     for (size_t rank = 0; rank < ranks.size(); rank++) balancers_[rank]->update(std::move(ranks[rank]));
   }
 
+  const LoadOptions* load_options() const override { return balancers_.front()->load_options(); }
+
   const NodeState* pick(const Request& request) override {
     for (const std::unique_ptr<Balancer>& balancer : balancers_)
       if (const NodeState* node = balancer->pick(request)) return node;

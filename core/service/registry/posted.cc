@@ -54,6 +54,15 @@ class PostedRegistry::Here {
     if (at != watchers_.end()) at->second = std::move(then);
   }
 
+  void on_text(uint64_t id, std::string text) {
+    auto at = readers_.find(id);
+    if (at == readers_.end()) return;
+    Fn<void(std::string)> then = std::move(at->second);
+    then(std::move(text));
+    at = readers_.find(id);
+    if (at != readers_.end()) at->second = std::move(then);
+  }
+
   void on_announced(uint64_t id, Status status) {
     auto at = announcers_.find(id);
     if (at == announcers_.end()) return;
@@ -72,6 +81,7 @@ class PostedRegistry::Here {
   }
 
   std::map<uint64_t, Fn<void(Snapshot)>> watchers_;
+  std::map<uint64_t, Fn<void(std::string)>> readers_;
   std::map<uint64_t, Done<std::unique_ptr<Lease>>> announcers_;
   std::map<uint64_t, Done<bool>> markers_;
 
@@ -88,6 +98,12 @@ class PostedRegistry::There {
     watches_[id] = registry_.watch(service, [this, id](Snapshot snapshot) {
       here_loop_.post(
           [here = &here_, id, snapshot = std::move(snapshot)]() mutable { here->on_change(id, std::move(snapshot)); });
+    });
+  }
+
+  void watch_policy(uint64_t id, const std::string& place) {
+    watches_[id] = registry_.watch_policy(place, [this, id](std::string text) {
+      here_loop_.post([here = &here_, id, text = std::move(text)]() mutable { here->on_text(id, std::move(text)); });
     });
   }
 
@@ -147,6 +163,7 @@ PostedRegistry::~PostedRegistry() {
   std::map<uint64_t, Done<bool>> unmarked = std::move(here_->markers_);
   here_->markers_.clear();
   here_->watchers_.clear();
+  here_->readers_.clear();
   home_.run_sync([this] {
     there_.reset();
     loop_.post([here = std::move(here_)] {});
@@ -159,6 +176,13 @@ std::unique_ptr<Watch> PostedRegistry::watch(std::string_view service, Fn<void(S
   uint64_t id = ++ids_given_;
   here_->watchers_[id] = std::move(on_change);
   home_.loop().post([there = there_.get(), id, name = std::string(service)] { there->watch(id, name); });
+  return std::make_unique<PostedWatch>(anchor_.ref(), id);
+}
+
+std::unique_ptr<Watch> PostedRegistry::watch_policy(std::string_view place, Fn<void(std::string)> on_text) {
+  uint64_t id = ++ids_given_;
+  here_->readers_[id] = std::move(on_text);
+  home_.loop().post([there = there_.get(), id, place = std::string(place)] { there->watch_policy(id, place); });
   return std::make_unique<PostedWatch>(anchor_.ref(), id);
 }
 
@@ -178,6 +202,7 @@ Result<std::optional<Url>> PostedRegistry::local_address(std::string_view id) {
 
 void PostedRegistry::end_watch(uint64_t id) {
   here_->watchers_.erase(id);
+  here_->readers_.erase(id);
   home_.loop().post([there = there_.get(), id] { there->watches_.erase(id); });
 }
 

@@ -23,6 +23,7 @@ class PostedRegistry final : public Registry {
 
   std::unique_ptr<Watch> watch(std::string_view service, Fn<void(Snapshot)> on_change) override;
   void announce(std::string_view service, Endpoint self, Done<std::unique_ptr<Lease>> done) override;
+  std::unique_ptr<Watch> watch_policy(std::string_view place, Fn<void(std::string)> on_text) override;
   Result<std::optional<Url>> local_address(std::string_view id) override;  // waits for home
 
  private:

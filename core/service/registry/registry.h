@@ -67,6 +67,13 @@ class Registry {
   // Answers when every watcher can see it.
   virtual void announce(std::string_view service, Endpoint self, Done<std::unique_ptr<Lease>> done) = 0;
 
+  // The text of a policy that stands at such a place, a URL: calls once, in a later step, and again when it has become
+  // another one that can be used. Null: this registry knows no such places. service/policy_files.h
+  virtual std::unique_ptr<Watch> watch_policy(std::string_view place, Fn<void(std::string)> on_text) {
+    (void)place, (void)on_text;
+    return nullptr;
+  }
+
   // Where an instance on this host should listen for its neighbours; nothing if the registry has no such place.
   virtual Result<std::optional<Url>> local_address(std::string_view id) {
     (void)id;

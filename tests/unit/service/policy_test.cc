@@ -100,6 +100,14 @@ Test(policy, refuses_a_typo_and_lists_what_there_is) {
   cr_assert_has(texts.add("nonsense"), "must begin with a scheme");
 }
 
+Test(policy, says_in_which_line_a_mistake_is) {
+  Texts texts;
+  cr_assert_has(texts.add("# prices\nretry:?tries=3\nretri:"), "policy: line 3: \"retri:\": there is no such word; there are: ");
+  cr_assert_has(texts.add("retry: ; ejection=none:\n\nchannel a: breaker=ratio:?opne=1"), "policy: line 3: ");
+  cr_assert_has(texts.add("retri:"), "policy: \"retri:\"");
+  cr_assert_eq(texts.add("# one; two\nretry:"), "OK");
+}
+
 Test(policy, adds_nothing_of_a_text_with_a_mistake) {
   Texts texts;
   cr_assert_neq(texts.add("deadline:?default=1s\nretry:?x=1"), "OK");

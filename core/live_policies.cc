@@ -1,0 +1,80 @@
+// core/live_policies.cc - texts, where they stand, and the channels that follow them.
+#include "live_policies.h"
+
+#include <vector>
+
+#include "service/policy_files.h"
+
+namespace nebula {
+
+class LivePolicies::Following final : public Watch {
+ public:
+  Following(Anchor<LivePolicies>::Ref policies, uint64_t id) : policies_(std::move(policies)), id_(id) {}
+  ~Following() override {
+    if (LivePolicies* policies = policies_.get()) policies->followers_.erase(id_);
+  }
+
+ private:
+  Anchor<LivePolicies>::Ref policies_;
+  uint64_t id_;
+};
+
+LivePolicies::LivePolicies(std::string shared, std::string text, const Policies::Drivers& drivers, const Env& env,
+                           GetRegistry registry)
+    : shared_(std::move(shared)), drivers_(drivers), env_(env), registry_(std::move(registry)) {
+  if (std::optional<std::string> path = policy_file_of(shared_)) files_[*path].text = std::move(text);
+}
+
+Result<std::string> LivePolicies::text_of(const std::string& said) {
+  std::optional<std::string> path = policy_file_of(said);
+  if (!path) return said;
+  auto found = files_.find(*path);
+  if (found == files_.end()) {
+    TRY(std::string text, read_policy_file(*path));
+    found = files_.emplace(*path, File{std::move(text)}).first;
+  }
+  if (found->second.watch == nullptr) {
+    TRY(Registry * registry, registry_());
+    found->second.watch = registry->watch_policy(
+        "file:" + *path, [this, path = *path](std::string text) { on_text(path, std::move(text)); });
+  }
+  return found->second.text;
+}
+
+Result<Policies> LivePolicies::now(const std::string& own) {
+  Policies policies(drivers_);
+  for (const std::string* said : {&shared_, &own}) {
+    TRY(std::string text, text_of(*said));
+    if (Status status = policies.add(text, env_); !status.ok()) return status;
+  }
+  return policies;
+}
+
+void LivePolicies::follow(Channel& channel, const std::string& service, const std::string& own) {
+  if (!policy_file_of(shared_) && !policy_file_of(own)) return;
+  uint64_t id = ++ids_given_;
+  followers_[id] = {own, [&channel, service, env = env_](const Policies& policies) {
+                      Result<ChannelPolicy> policy = policies.open(service, env);
+                      if (policy.ok()) channel.set_policy(std::move(*policy));
+                    }};
+  channel.hold(std::make_unique<Following>(anchor_.ref(), id));
+}
+
+void LivePolicies::on_text(const std::string& path, std::string text) {
+  File& file = files_[path];
+  if (file.text == text) return;
+  file.text = std::move(text);
+  bool is_shared = policy_file_of(shared_) == path;
+  std::vector<uint64_t> ids;
+  for (const auto& [id, follower] : followers_)
+    if (is_shared || policy_file_of(follower.own) == path) ids.push_back(id);
+  for (uint64_t id : ids) {
+    // A channel that takes its policy answers calls that wait, and so others may end.
+    auto follower = followers_.find(id);
+    if (follower == followers_.end()) continue;
+    Result<Policies> policies = now(follower->second.own);
+    if (policies.ok()) follower->second.set(*policies);
+  }
+}
+
+}  // namespace nebula
