@@ -121,7 +121,8 @@ Test(admin, says_the_same_in_json) {
   std::string report(whole_report(counted()).view());
   cr_assert_neq(report.find(R"({"target":"hello","method":"hello/greet","value":4})"), std::string::npos);
   cr_assert_neq(report.find(R"("status":"UNAVAILABLE","histogram":{"count":1,"sum":0.002,"buckets":[0,0,)"), std::string::npos);
-  cr_assert_str_eq(std::string(channels_message({}, AdminForm::json).view()).c_str(), R"({"channels":[]})");
+  std::string none(channels_message({}, AdminForm::json).view());
+  cr_assert_str_eq(none.c_str(), R"({"channels":[]})");
 }
 
 Test(admin, answers_this_user_on_this_host_alone) {
