@@ -145,6 +145,17 @@ inline constexpr Duration connect_timeout = sec(20);
 inline constexpr Duration dial_stagger = ms(250);
 inline constexpr Duration backoff_first = sec(1);
 inline constexpr Duration backoff_max = sec(120);
+// While calls have no instance to go to, or had none so lately, each is dialled again after so long at most; and one that has
+// not answered a dial is dialled beside it. Within a second of the end of a partition somebody is reached. With what TCP
+// sends again by itself, after 1, 3, 7 and 15 s, eight dials leave no longer gap until the first has ended.
+inline constexpr Duration backoff_in_need = sec(1);
+inline constexpr Duration need_lasts = sec(5);
+inline constexpr size_t dials_at_once_max = 8;
+// Calls pass their deadlines, and their connection says nothing: a PING, and nothing for so long after it, and it is given
+// up. TCP sends again three times in that time, and no pause of a peer's runtime is as long as a rule. No more than one
+// PING in each doubt_pause; and of those that were all that the peer answered, no more than it surely bears.
+inline constexpr Duration doubt_timeout = sec(2);
+inline constexpr Duration doubt_pause = sec(5);
 // Handshake of a new connection at the server: the preface must have come by then.
 inline constexpr Duration preface_timeout = sec(10);
 // The same when the server is about to stop, which is not to wait for a health checker that only connects.

@@ -30,7 +30,7 @@ std::unique_ptr<Session> h2_session(Loop& loop, std::unique_ptr<Conn> conn, bool
 H2Session::H2Session(Loop& loop, std::unique_ptr<Conn> conn, bool is_server, SessionEvents& up,
                      const SessionOptions& options)
     : loop_(loop), conn_(std::move(conn)), is_server_(is_server), up_(up), options_(options), reader_(is_server),
-      writer_(*conn_), idle_since_(loop.now()), quota_(loop, [this] { flush_later(); }),
+      writer_(*conn_), idle_since_(loop.now()), last_read_(loop.now()), quota_(loop, [this] { flush_later(); }),
       send_window_(h2::window_bytes_default), peers_window_(h2::window_bytes_default), strikes_(options.pings) {
   say_settings();
   conn_->start(*this);
@@ -140,6 +140,7 @@ size_t H2Session::metadata_bytes_max() const { return std::min<size_t>(peers_met
 
 void H2Session::on_bytes(Bytes data) {
   if (!goes_on()) return;
+  last_read_ = loop_.now();
   if (pulse_ != nullptr) pulse_->on_read();
   bytes_read_ += data.size();
   reading_ = &data;
@@ -169,6 +170,12 @@ bool H2Session::charge(Budget& budget, std::string_view what, int64_t amount) {
 void H2Session::ping(std::string_view payload) {
   writer_.frame(h2::ping_frame, 0, 0, payload);
   flush_later();
+}
+
+bool H2Session::probe() {
+  if (!goes_on() || conn_->unsent() > 0) return false;
+  ping(probe_ping);
+  return true;
 }
 
 void H2Session::on_drained() {

@@ -105,6 +105,8 @@ class H2Session final : public Session, private ConnEvents, private H2FrameEvent
   void drain() override;
   size_t open_count() const override { return open_count_; }
   Time idle_since() const override { return open_count_ > 0 ? Time::never() : idle_since_; }
+  Time last_read() const override { return last_read_; }
+  bool probe() override;
   bool pinged_too_often() const override { return pinged_too_often_; }
   size_t metadata_bytes_max() const override;
   const Peer& peer() const override { return conn_->peer(); }
@@ -137,7 +139,7 @@ class H2Session final : public Session, private ConnEvents, private H2FrameEvent
   static constexpr std::string_view too_many_pings = "too_many_pings";
   // What PINGs carry, so that the answers can be told apart.
   static constexpr std::string_view drain_ping{"\0\0\0\0\0\0\0\0", 8};
-  static constexpr std::string_view keepalive_ping = "alive???", bdp_ping = "how far?";
+  static constexpr std::string_view keepalive_ping = "alive???", bdp_ping = "how far?", probe_ping = "anybody?";
 
   // What the beginning of a header block said.
   struct KnownHead {
@@ -246,6 +248,7 @@ class H2Session final : public Session, private ConnEvents, private H2FrameEvent
   size_t awaiting_count_ = 0;            // open, and the rest of a message is to come
   const std::shared_ptr<Room> body_room_ = std::make_shared<Room>(limits::session_bodies_bytes_max);
   Time idle_since_;
+  Time last_read_;
   StreamQuota quota_;                    // client
   uint32_t next_id_ = 1;                 // client: of the next request
   uint32_t last_id_ = 0;                 // the last stream that was opened: client, by us; server, by the peer

@@ -100,6 +100,8 @@ void Channel::call(Request request, Reply reply) {
     return end(
         call, resource_exhausted(std::to_string(waiting_.size()) + " calls wait for \"" + service_ + "\" already"));
   // A name that nobody announced a moment ago may be there now: ask again before saying no.
+  if (Time before = std::exchange(needed_, called_); before < called_ && is_in_need())
+    for (const std::unique_ptr<Node>& node : nodes_) node->hurry();
   if (nodes_.empty() && look_timer_ == nullptr)
     look();
   else if (look_timer_ == nullptr && !may_wait() && !call.request.wait_for_ready)
@@ -338,6 +340,11 @@ void Channel::on_node_changed() {
   restore_if_alone();
   serve_waiting();
   if (look_timer_ == nullptr && !may_wait()) fail_waiting();
+}
+
+bool Channel::is_in_need() const {
+  bool is_needed = !waiting_.empty() || env_.loop.now() < needed_ + limits::need_lasts;
+  return is_needed && std::none_of(nodes_.begin(), nodes_.end(), [](const auto& node) { return node->is_working(); });
 }
 
 const MethodPolicy* Channel::own_policy(const Request& request) const {

@@ -78,6 +78,7 @@ class Channel final : public Service, public NodeEvents, private MetricsSource {
   void on_snapshot(Snapshot snapshot);
   void update_nodes();                  // tells them and the balancer who is there
   void on_node_changed() override;
+  bool is_in_need() const override;
   void on_call_succeeded() override {
     if (retry_) retry_->on_success();
   }
@@ -125,6 +126,7 @@ class Channel final : public Service, public NodeEvents, private MetricsSource {
   std::unique_ptr<Watch> watch_;
   std::unique_ptr<Timer> idle_timer_;   // null: idle
   Time called_;                         // the last time
+  Time needed_{INT64_MIN / 2};          // the last time that a call had no node to go to
   std::unique_ptr<Timer> outlier_timer_;  // set while there are calls, and nodes to compare
   std::unique_ptr<Timer> look_timer_;   // set while the first word of a watch is awaited
   Status trouble_;                      // of the registry

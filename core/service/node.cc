@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/random.h"
 #include "rpc/grpc.h"
+#include "service/doubt.h"
 #include "service/health_watch.h"
 #include "transport/network.h"
 
@@ -18,11 +19,13 @@ class Node::Link final : public SessionEvents, private Service {
     peer_ = std::make_shared<const Peer>(conn->peer());
     session_ = h2_session(node.env_.loop, std::move(conn), false, *this, node.session_);
     greeting_timer_ = node.env_.loop.after(limits::connect_timeout, [this] { node_.on_link_silent(this); });
+    doubt_.emplace(node.env_.loop, *session_, [this] { node_.on_link_dead(this); });
   }
 
   Session& session() { return *session_; }
   const std::shared_ptr<const Peer>& peer() const { return peer_; }
   bool has_spoken() const { return greeting_timer_ == nullptr; }
+  void on_call_lost(Time began) { doubt_->on_call_lost(began); }
   const HealthWatch* health() const { return health_.get(); }  // null: it is not asked
   bool is_ready() const { return has_spoken() && (health_ == nullptr || health_->state() == HealthWatch::State::well); }
   void end_health() { health_.reset(); }  // or its call would hold up the end of the session
@@ -67,6 +70,7 @@ class Node::Link final : public SessionEvents, private Service {
   std::unique_ptr<Session> session_;
   std::unique_ptr<Timer> greeting_timer_;  // until the peer has spoken HTTP/2
   std::unique_ptr<HealthWatch> health_;
+  std::optional<Doubt> doubt_;
 };
 
 Node::Node(const Env& env, Endpoint self, NodeEvents& up, const SessionOptions& session, uint64_t number)
@@ -103,13 +107,30 @@ void Node::dial(size_t url_index, std::string failures) {
     counts.connect_failures++;
     return back_off(unavailable(failures.empty() ? "the record has no address" : std::move(failures)));
   }
-  env_.network.dial(endpoint.urls[url_index], [self = anchor_.ref(), url_index, failures = std::move(failures)](
+  dials_open_++;
+  dial_beside(url_index);
+  env_.network.dial(endpoint.urls[url_index], [self = anchor_.ref(), url_index, turn = ++dial_turn_,
+                                               failures = std::move(failures)](
                                                   Result<std::unique_ptr<Conn>> conn) mutable {
     Node* node = self.get();
-    if (node == nullptr || node->state_ != State::connecting) return;
+    if (node == nullptr) return;
+    node->dials_open_--;
+    if (node->state_ != State::connecting) return;
     if (conn.ok()) return node->use(std::move(*conn));
+    if (turn != node->dial_turn_) return;
     failures.append(failures.empty() ? "" : "; ").append(conn.status().message());
     node->dial(url_index + 1, std::move(failures));
+  });
+}
+
+// What went into a black hole is sent again by TCP, in pauses that double.
+void Node::dial_beside(size_t url_index) {
+  int64_t patience = limits::backoff_in_need.ns;
+  if (dials_open_ > 1) patience = env_.random.between(patience * 3 / 4, patience);
+  patience_timer_ = env_.loop.after({patience}, [this, url_index] {
+    if (state_ != State::connecting) return;
+    if (dials_open_ >= limits::dials_at_once_max || !up_.is_in_need()) return dial_beside(url_index);
+    dial((url_index + 1) % endpoint.urls.size(), {});
   });
 }
 
@@ -140,11 +161,23 @@ void Node::back_off(Status why) {
   Duration base = std::min(backoff_, backoff_max_);
   Duration wait = {env_.random.between(base.ns * 4 / 5, base.ns * 6 / 5)};
   backoff_ = std::min(Duration{base.ns * 8 / 5}, backoff_max_);
+  retry_after(wait);
+  if (up_.is_in_need()) hurry();
+  update_usable();
+}
+
+void Node::retry_after(Duration wait) {
+  retried_ = env_.loop.now() + wait;
   retry_timer_ = env_.loop.after(wait, [this] {
     state_ = State::idle;
     connect();
   });
-  update_usable();
+}
+
+// Half of the pause is by chance, for a partition ends for all clients at once.
+void Node::hurry() {
+  if (state_ != State::waiting || retried_ - env_.loop.now() <= limits::backoff_in_need) return;
+  retry_after({env_.random.between(limits::backoff_in_need.ns / 2, limits::backoff_in_need.ns)});
 }
 
 Status Node::call(std::string_view authority, size_t message_bytes_max, Request& request, Reply& reply,
@@ -175,10 +208,12 @@ void Node::on_call_begun(uint32_t era, Duration took) {
 // What failed says nothing good of a node, however soon it did; and one that was not waited for to the end may be slow.
 void Node::on_call_ended(uint32_t era, Code code, Fate fate, std::optional<Duration> took, size_t bucket) {
   if (took) counts.add_latency(bucket, *took);
-  if (code == Code::ok)
+  if (code == Code::ok) {
     up_.on_call_succeeded();
-  else
+  } else {
     counts.failures += verdict_of(code, fate) == Verdict::bad;
+    if (fate == Fate::unknown && took && link_ != nullptr) link_->on_call_lost(Time{env_.loop.now().ns - took->ns});
+  }
   if (era != era_) return;
   inflight--;
   if (!is_measured_) return;
@@ -306,6 +341,13 @@ void Node::on_link_silent(Link* link) {
   report_retired();
 }
 
+// It had a peer; dialled anew, it may have one sooner than TCP finds out.
+void Node::on_link_dead(Link* link) {
+  Status why = unavailable("the connection to " + link->session().peer().address +
+                           " was silent while calls passed their deadlines, and a ping was not answered");
+  on_link_closed(link, why);
+}
+
 void Node::on_link_closed(Link* link, const Status& why) {
   bool was_current = link == link_.get();
   bool has_spoken = link->has_spoken();
@@ -339,6 +381,7 @@ void Node::drop(Link* link) {
 void Node::retire(Fn<void()> then) {
   retired_ = std::move(then);
   retry_timer_.reset();
+  patience_timer_.reset();
   isolation_timer_.reset();
   usable = false;
   state_ = State::idle;  // a dial under way finds that it is not wanted

@@ -29,6 +29,7 @@ struct NodeEvents {
   virtual bool may_isolate(const Node& node) = 0;
   virtual void on_isolated(const Node& node, Time until) = 0;  // by its breaker
   virtual void on_node_changed() = 0;  // usable, or failed, or room again: look whether waiting calls can go
+  virtual bool is_in_need() const = 0;  // calls have nowhere to go, or had not a moment ago
 
  protected:
   ~NodeEvents() = default;
@@ -41,6 +42,7 @@ class Node final : public NodeState, private CallEvents {
   ~Node();  // cuts the connection; calls on it fail
 
   void connect();  // unless it is connected, or about to be, or takes no calls
+  void hurry();    // calls have nowhere to go: it is not waited long before it is dialled again
 
   // What the registry says of it now: its weight and zone, and whether it drains. The addresses are as they were.
   void set_endpoint(const Endpoint& now);
@@ -101,13 +103,16 @@ class Node final : public NodeState, private CallEvents {
   void on_load_report(std::string_view report) override;
 
   void dial(size_t url_index, std::string failures);
+  void dial_beside(size_t url_index);  // if it is needed, after a while without an answer of that one
   void use(std::unique_ptr<Conn> conn);
   // A connection that worked is dialled anew at once; one that died before it spoke HTTP/2 waits its turn, and so does
   // a peer that greets and hangs up again and again.
   void reconnect(Status why);
   void back_off(Status why);
+  void retry_after(Duration wait);
   void on_link_health(Link* link);
   void on_link_silent(Link* link);
+  void on_link_dead(Link* link);
   void on_link_draining(Link* link);
   void on_link_closed(Link* link, const Status& why);
   void drop(Link* link);
@@ -133,6 +138,10 @@ class Node final : public NodeState, private CallEvents {
   Duration backoff_max_ = limits::backoff_max;
   Time reconnect_after_;                        // before, even a connection that worked waits its turn
   std::unique_ptr<Timer> retry_timer_;
+  Time retried_;                                // when it is due
+  std::unique_ptr<Timer> patience_timer_;       // with a dial
+  uint32_t dial_turn_ = 0;                      // of the last dial: what fails before it fails for nobody
+  size_t dials_open_ = 0;
   std::unique_ptr<Link> link_;                  // the connection for new calls
   std::vector<std::unique_ptr<Link>> leaving_;  // told to go away (GOAWAY), finishing their calls
   std::unique_ptr<Breaker> breaker_;

@@ -20,7 +20,9 @@ struct Changes final : public NodeEvents {
   void on_call_succeeded() override {}
   bool may_isolate(const Node&) override { return true; }
   void on_isolated(const Node&, Time) override {}
+  bool is_in_need() const override { return in_need; }
   int count = 0;
+  bool in_need = false;
 };
 
 Endpoint endpoint(std::initializer_list<std::string_view> urls) {
