@@ -19,7 +19,7 @@ class Node::Link final : public SessionEvents, private Service {
     peer_ = std::make_shared<const Peer>(conn->peer());
     session_ = h2_session(node.env_.loop, std::move(conn), false, *this, node.session_);
     greeting_timer_ = node.env_.loop.after(limits::connect_timeout, [this] { node_.on_link_silent(this); });
-    doubt_.emplace(node.env_.loop, *session_, [this] { node_.on_link_dead(this); });
+    doubt_.emplace(node.env_.loop, *session_, [this] { node_.on_link_doubted(this); });
   }
 
   Session& session() { return *session_; }
@@ -341,11 +341,14 @@ void Node::on_link_silent(Link* link) {
   report_retired();
 }
 
-// It had a peer; dialled anew, it may have one sooner than TCP finds out.
-void Node::on_link_dead(Link* link) {
-  Status why = unavailable("the connection to " + link->session().peer().address +
-                           " was silent while calls passed their deadlines, and a ping was not answered");
-  on_link_closed(link, why);
+// Dialled anew, a peer may be there sooner than TCP finds out; and calls that are open may yet be answered if it was only slow.
+void Node::on_link_doubted(Link* link) {
+  if (link != link_.get() || retired_) return;
+  link->end_health();
+  link->session().drain();
+  leaving_.push_back(std::move(link_));
+  reconnect(unavailable("the connection to " + leaving_.back()->session().peer().address +
+                        " was silent while calls passed their deadlines, and a ping was not answered"));
 }
 
 void Node::on_link_closed(Link* link, const Status& why) {

@@ -112,7 +112,7 @@ class Node final : public NodeState, private CallEvents {
   void retry_after(Duration wait);
   void on_link_health(Link* link);
   void on_link_silent(Link* link);
-  void on_link_dead(Link* link);
+  void on_link_doubted(Link* link);
   void on_link_draining(Link* link);
   void on_link_closed(Link* link, const Status& why);
   void drop(Link* link);
