@@ -173,7 +173,7 @@ void H2Session::ping(std::string_view payload) {
 }
 
 bool H2Session::probe() {
-  if (!goes_on() || conn_->unsent() > 0) return false;
+  if (!goes_on()) return false;
   ping(probe_ping);
   return true;
 }

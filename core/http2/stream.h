@@ -110,7 +110,7 @@ class Session {
   virtual size_t open_count() const = 0;
   virtual Time idle_since() const = 0;            // never(): a stream is open
   virtual Time last_read() const = 0;             // when anything came from the peer, or since when it is waited for
-  // Sends a PING. False: it would stand behind what has still to leave, or the session is ending.
+  // Sends a PING. False: the session is ending.
   virtual bool probe() = 0;
   virtual bool pinged_too_often() const = 0;      // client: GOAWAY came with "too_many_pings"
   virtual size_t metadata_bytes_max() const = 0;  // the largest header list that the peer says it takes

@@ -105,6 +105,28 @@ Test(doubt, dials_beside_a_connection_whose_peer_answers_neither_calls_nor_a_pin
   cr_assert_eq(open.code(), Code::ok, "a peer that was only slow answers: %s", open.end().c_str());
 }
 
+// What a call sends fills the system's buffer first, and no PING leaves.
+Test(doubt, dials_beside_a_connection_that_takes_nothing_more) {
+  Bench bench;
+  QuietPeer peer(bench.cluster.world, "p");
+  bench.dials.then = [&](size_t n) { bench.dials.open(n, "p"); };
+  cr_assert(bench.call(sec(1)).starts_with("DEADLINE_EXCEEDED"));
+  bench.run_for(limits::doubt_pause);
+  End& end = *peer.ends.back();
+  end.write(raw::frame(raw::settings, 0, 0, raw::setting(4, 1 << 30)) +
+            raw::frame(raw::window_update, 0, 0, raw::number(1 << 30)));
+  bench.run_for(ms(5));
+  end.conn->pause(true);
+  size_t before = bench.dials.dials.size();
+  std::deque<std::unique_ptr<Call>> calls;
+  for (int n = 0; n < 200; n++) {
+    calls.push_back(std::make_unique<Call>("/hello/greet", std::string(60'000, 'x'), bench.now() + sec(1)));
+    bench.cluster.start(*bench.channel, *calls.back());
+  }
+  bench.run_for(sec(1) + limits::doubt_timeout + ms(10));
+  cr_assert_eq(bench.dials.dials.size(), before + 1);
+}
+
 Test(doubt, keeps_a_connection_whose_handler_is_slow) {
   Bench bench;
   Instance server(bench.cluster, "hello", "s");
