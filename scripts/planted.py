@@ -59,8 +59,12 @@ def build(folder, target, *options):
     return run("cmake", "--build", folder, "--target", target)
 
 
-def build_tests():
-    return build(BUILD, "all", "-DCMAKE_BUILD_TYPE=Debug", "-DNEBULA_SANITIZE=address,undefined")
+def build_sim(target="sim"):
+    return build(BUILD, target, "-DCMAKE_BUILD_TYPE=Debug", "-DNEBULA_SANITIZE=address,undefined")
+
+
+def build_units():
+    return build_sim("all")
 
 
 def build_peer():
@@ -71,10 +75,17 @@ def build_peer():
 usual_s = {}  # how long each program takes without a bug
 
 
-def failing_test():
-    """The first program that fails, with its output; (None, "") if all pass. To take far longer than usual is to fail."""
+def failing_sim():
+    return failing_of([[BUILD / "tests/sim", SEEDS, "1"]])
+
+
+def failing_unit():
     units = sorted(file for file in (BUILD / "tests").glob("unit_*") if file.is_file())
-    commands = [[BUILD / "tests/sim", SEEDS, "1"], *([unit, "--jobs", "2", "--timeout", "60"] for unit in units)]
+    return failing_of([unit, "--jobs", "2", "--timeout", "60"] for unit in units)
+
+
+def failing_of(commands):
+    """The first program that fails, with its output; (None, "") if all pass. To take far longer than usual is to fail."""
     for command in commands:
         name, began = command[0].name, time.monotonic()
         code, output = run(*command, timeout=30 + 5 * usual_s[name] if name in usual_s else 1800)
@@ -92,37 +103,45 @@ def failing_count():
     return None if code == 0 else "counts", output
 
 
-KINDS = {"sim": (build_tests, failing_test), "bench": (build_peer, failing_count)}  # by the folder beside planted
+# By the folder beside planted: what is built, and what may find a bug in it. What comes later is only built for what was
+# not found before it.
+KINDS = {"sim": [(build_sim, failing_sim), (build_units, failing_unit)], "bench": [(build_peer, failing_count)]}
+
+
+def look(kind):
+    """What fails in the copy (None: nothing), and the words to that."""
+    for build, failing in KINDS[kind]:
+        code, output = build()
+        if code != 0:
+            return "DOES NOT COMPILE", output
+        name, words = failing()
+        if name is not None:
+            return f"found by {name}", words
+    return None, ""
 
 
 def plant(kind, patches):
     """How many of these were found; none when something fails without a bug."""
-    build, failing = KINDS[kind]
     sync()
     print(f"planted: building {kind} without a bug", flush=True)
-    code, output = build()
-    name, words = (None, "") if code != 0 else failing()
-    if code != 0 or name is not None:
-        print(words or output)
-        print(f"planted: without a bug {name or 'the build'} fails already; nothing can be said")
+    outcome, words = look(kind)
+    if outcome is not None:
+        print(f"{words}\nplanted: without a bug, {outcome}: nothing can be said")
         return 0
 
     found = 0
     for patch in patches:
         began = time.monotonic()
-        code, output = run("patch", "-p1", "--forward", "--batch", "--fuzz=0", "-i", patch)
-        if code != 0:
-            outcome = "DOES NOT APPLY\n" + output
-        else:
-            code, output = build()
-            if code != 0:
-                outcome = "DOES NOT COMPILE\n" + output
-            else:
-                name, _ = failing()
-                found += name is not None
-                outcome = f"found by {name}" if name else "NOT FOUND"
+        code, words = run("patch", "-p1", "--forward", "--batch", "--fuzz=0", "-i", patch)
+        outcome = "DOES NOT APPLY"
+        if code == 0:
+            outcome, words = look(kind)
+        is_found = outcome is not None and outcome.startswith("found")
+        found += is_found
+        print(f"{patch.stem:<32} {outcome or 'NOT FOUND'}  {time.monotonic() - began:.0f} s", flush=True)
+        if outcome is not None and not is_found:
+            print(words)
         sync()
-        print(f"{patch.stem:<32} {outcome}  {time.monotonic() - began:.0f} s", flush=True)
     return found
 
 
