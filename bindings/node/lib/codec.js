@@ -68,10 +68,19 @@ function messageOf(schema, value) {
   return protobuf().create(schema, value);
 }
 
+const members = new WeakMap(); // by schema, and then by name
+
+function membersOf(schema) {
+  if (!members.has(schema)) members.set(schema, new Map(schema.members.map((member) => [member.localName, member])));
+  return members.get(schema);
+}
+
 function checkFields(schema, value) {
   if (value.$typeName !== undefined) return; // it was made by create()
-  for (const [name, given] of Object.entries(value)) {
-    const field = schema.members.find((member) => member.localName === name);
+  const known = membersOf(schema);
+  for (const name of Object.keys(value)) {
+    const field = known.get(name);
+    const given = value[name];
     if (!field) {
       const fields = schema.members.map((member) => member.localName).join(", ");
       throw new TypeError(`has no field "${name}" (fields: ${fields})`);

@@ -24,6 +24,9 @@ function open() {
 
 function deliver(count, larger) {
   const bytes = larger ? Buffer.from(larger) : slab;
+  const last = (count - 1) * abi.FIELDS;
+  bytesEnd = numbers[last + 6] + Math.max(numbers[last + 7], 0) + numbers[last + 8];
+  pieceEnd = -1;
   for (let i = 0, at = 0; i < count; i++, at += abi.FIELDS) {
     const receiver = receivers.get(numbers[at + 1]);
     if (!receiver) continue;
@@ -35,8 +38,8 @@ function deliver(count, larger) {
     const begin = numbers[at + 6];
     const middle = begin + Math.max(numbers[at + 7], 0);
     const end = middle + numbers[at + 8];
-    event.data = numbers[at + 7] < 0 ? null : Buffer.from(bytes.subarray(begin, middle));
-    event.metadata = middle === end ? null : Buffer.from(bytes.subarray(middle, end));
+    event.data = numbers[at + 7] < 0 ? null : kept(bytes, begin, middle);
+    event.metadata = middle === end ? null : kept(bytes, middle, end);
     try {
       receiver.receive(event);
     } catch (error) {
@@ -46,6 +49,23 @@ function deliver(count, larger) {
       });
     }
   }
+}
+
+// Small ones that came together are copied together, into pieces of the size of Node's own pool: whoever keeps one of them
+// keeps no more than that.
+const PIECE = 8 << 10;
+let piece, pieceBegin, pieceEnd;
+let bytesEnd; // of those of this poll
+
+/** A copy of bytes of this poll. */
+function kept(bytes, begin, end) {
+  if (end - begin > PIECE / 2) return Buffer.from(bytes.subarray(begin, end));
+  if (begin < pieceBegin || end > pieceEnd) {
+    pieceBegin = begin;
+    pieceEnd = Math.min(begin + PIECE, bytesEnd);
+    piece = Buffer.from(bytes.subarray(begin, pieceEnd));
+  }
+  return piece.subarray(begin - pieceBegin, end - pieceBegin);
 }
 
 const newTag = () => ++lastTag;

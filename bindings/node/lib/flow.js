@@ -5,6 +5,7 @@
 "use strict";
 
 const abi = require("./abi");
+const outbox = require("./outbox");
 
 // Messages taken are reported to the engine in portions of so many bytes or messages. It stops the sender at four times
 // as many.
@@ -12,7 +13,7 @@ const PORTION_BYTES = 64 << 10;
 const PORTION_MESSAGES = 512;
 
 // Messages sent in a row before others in the loop get their turn, and what was submitted leaves.
-const SENDS_IN_A_ROW = 64;
+const SENDS_IN_A_ROW = 256;
 
 class Flow {
   constructor(call) {
@@ -20,7 +21,9 @@ class Flow {
     this.ended = false; // the peer sends no more
     this.over = false; // nothing can be sent any more
     this.inbox = [];
-    this.writables = 0; // how often there was room again
+    this.isFull = false; // the engine has told so, and not yet of room
+    this.refusal = 0; // nothing more can be sent: why, as the engine says it
+    this.turn = 0; // of the outbox, in which the last one was sent
     this.bytes = 0; // taken, not reported yet
     this.messages = 0;
     this.sends = 0; // in a row
@@ -30,7 +33,7 @@ class Flow {
   /** Takes one of the events of a stream. */
   on(event) {
     if (event.kind === abi.EV_WRITABLE) {
-      this.writables++;
+      this.isFull = false;
     } else {
       if (event.data) this.inbox.push(event.data);
       this.ended = event.kind === abi.EV_END || (event.flags & abi.END) !== 0;
@@ -41,6 +44,7 @@ class Flow {
   /** The call is over, however it ended. What has come is still there. */
   end() {
     this.ended = this.over = true;
+    this.refusal ||= abi.E_STALE;
     this.ring();
   }
 
@@ -55,10 +59,11 @@ class Flow {
     while (!condition()) await new Promise((resolve) => this.waiting.push(resolve));
   }
 
-  /** The next message; null: there are no more. */
-  async receive() {
-    if (this.inbox.length === 0 && !this.ended) await this.until(() => this.inbox.length > 0 || this.ended);
-    if (this.inbox.length === 0) return null;
+  /** The next message, or a promise of it where it has not come yet; null: there are no more. */
+  receive() {
+    if (this.inbox.length === 0) {
+      return this.ended ? null : this.until(() => this.inbox.length > 0 || this.ended).then(() => this.receive());
+    }
     const data = this.inbox.shift();
     this.bytes += data.length;
     this.messages++;
@@ -69,28 +74,40 @@ class Flow {
     return data;
   }
 
-  /** Submits a message, then waits for room. False: the call is over, and how it ended is known. */
-  async send(data, flags) {
-    const before = this.writables;
-    const result = this.submit(data, flags);
-    if (result === abi.E_STALE) {
-      await this.until(() => this.over); // its last event may still be on its way
-    } else if (result === abi.FULL) {
-      await this.until(() => this.writables !== before || this.over);
-      this.sends = 0;
-    } else if (++this.sends >= SENDS_IN_A_ROW) {
-      await new Promise(setImmediate);
-      this.sends = 0;
-    }
-    return result !== abi.E_STALE;
+  /** Submits a message. True, or a promise where one has to wait for room: false if the call is over by then. */
+  send(data, flags) {
+    if (this.refusal === 0 && !outbox.lay(this, data, flags)) this.submit(data, flags);
+    return this.refusal === 0 && !this.isFull && ++this.sends < SENDS_IN_A_ROW ? true : this.#room();
   }
 
-  /** 0, FULL, or E_STALE: the call is over. */
+  async #room() {
+    outbox.flush();
+    if (this.isFull) await this.until(() => !this.isFull || this.over);
+    else if (this.refusal === 0) await new Promise(setImmediate);
+    this.sends = 0;
+    if (this.refusal === 0) return true;
+    this.#check();
+    await this.until(() => this.over); // its last event may still be on its way
+    return false;
+  }
+
+  /** Submits now. False: the call is over. */
   submit(data, flags) {
-    const result = abi.callSend(this.call, data, flags);
-    if (result === abi.E_STATE) throw new Error("the stream of messages to send has ended");
-    if (result < 0 && result !== abi.E_STALE) throw new Error(abi.strerror(result));
-    return result;
+    outbox.flush();
+    this.sent(abi.callSend(this.call, data, flags));
+    this.#check();
+    return this.refusal === 0;
+  }
+
+  /** What the engine says of a message. */
+  sent(result) {
+    if (result === abi.FULL) this.isFull = true;
+    else if (result < 0) this.refusal = result;
+  }
+
+  #check() {
+    if (this.refusal === abi.E_STATE) throw new Error("the stream of messages to send has ended");
+    if (this.refusal < 0 && this.refusal !== abi.E_STALE) throw new Error(abi.strerror(this.refusal));
   }
 }
 

@@ -10,6 +10,7 @@ const { Status, RpcError } = require("./errors");
 const { FilteredCall, filtersOf, runFilters } = require("./filter");
 const { Flow } = require("./flow");
 const { checkOptions, numbersOf, tlsOf } = require("./names");
+const outbox = require("./outbox");
 const { BadReply, Service, isPromise } = require("./service");
 
 // A message of an error travels in the trailers, which have little room.
@@ -154,7 +155,8 @@ class Server {
       const result = method.handler(isPromise(request) ? await request : request, context);
       if (method.givesStream) {
         for await (const value of result) {
-          if (!(await context.flow_.send(method.write(codec, value), context.compress ? abi.COMPRESS : 0))) return;
+          const sent = context.flow_.send(method.write(codec, value), context.compress ? abi.COMPRESS : 0);
+          if (sent !== true && !(await sent)) return;
         }
         answer(context);
       } else {
@@ -171,6 +173,7 @@ class Server {
   #fail(context, method, error) {
     if (context.cancelled) return; // nobody is there to hear of it
     const isCoded = error instanceof RpcError;
+    outbox.flush();
     const [code, message] = isCoded ? [error.code, error.message] : [Status.UNKNOWN, textOf(error)];
     abi.callFinish(context.flow_.call, code, sendable(message), trailersOf(error, context));
     if (!isCoded || error instanceof BadReply) this.#log(error, context);
@@ -196,7 +199,8 @@ async function handleFiltered(method, filters, context, codec, data) {
     if (!method.givesStream) return result;
     for await (const value of result) {
       const bytes = method.write(codec, inner.changeAnswer_(value));
-      if (!(await context.flow_.send(bytes, context.compress ? abi.COMPRESS : 0))) break;
+      const sent = context.flow_.send(bytes, context.compress ? abi.COMPRESS : 0);
+      if (sent !== true && !(await sent)) break;
     }
     return undefined;
   };
@@ -237,6 +241,7 @@ function answer(context, data) {
   const { call } = context.flow_;
   const compress = context.compress ? abi.COMPRESS : 0;
   let result = 0;
+  outbox.flush();
   if (!context.trailers_) {
     result = abi.callSend(call, data, abi.END | compress);
   } else {

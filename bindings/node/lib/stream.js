@@ -1,6 +1,8 @@
 // stream.js - calls with streams of messages, seen from the caller.
 "use strict";
 
+const { isPromise } = require("node:util/types");
+
 const abi = require("./abi");
 const { Call } = require("./call");
 const { failureOf, malformed } = require("./errors");
@@ -73,7 +75,8 @@ class StreamCall extends Call {
       for (;;) {
         const { done, value } = await this.#source.next();
         if (done) break;
-        if (!(await this.flow.send(this.encode(value), abi.COMPRESS))) return;
+        const sent = this.flow.send(this.encode(value), abi.COMPRESS);
+        if (sent !== true && !(await sent)) return;
       }
       if (!this.finished) this.flow.submit(undefined, abi.END);
     } catch (error) {
@@ -82,8 +85,13 @@ class StreamCall extends Call {
     }
   }
 
-  async next() {
-    const data = await this.flow.receive();
+  /** The next answer, or a promise of it; undefined: there are no more. */
+  next() {
+    const data = this.flow.receive();
+    return isPromise(data) ? data.then((come) => this.#open(come)) : this.#open(data);
+  }
+
+  #open(data) {
     if (data === null) return this.checkEnd();
     try {
       return this.decode(data);
@@ -161,7 +169,8 @@ class Stream {
   }
 
   async next() {
-    const value = await this.receive();
+    let value = this.#call.next();
+    if (isPromise(value)) value = await value;
     return { done: value === undefined, value };
   }
 

@@ -427,6 +427,23 @@ napi_value call_send(Arguments& a) {
   return a.of(double(nebula_call_send(uint64_t(a.number(0)), data.data, data.size, uint32_t(a.number(2)))));
 }
 
+// callSendAll(numbers, bytes, results, count): of each message its call, its flags and its size; the messages one after the
+// other; what the engine says of each.
+napi_value call_send_all(Arguments& a) {
+  void *numbers, *bytes, *results;
+  must(napi_get_typedarray_info(a.env, a.at[0], nullptr, nullptr, &numbers, nullptr, nullptr));
+  must(napi_get_typedarray_info(a.env, a.at[1], nullptr, nullptr, &bytes, nullptr, nullptr));
+  must(napi_get_typedarray_info(a.env, a.at[2], nullptr, nullptr, &results, nullptr, nullptr));
+  const double* number = static_cast<const double*>(numbers);
+  const char* data = static_cast<const char*>(bytes);
+  int count = int(a.number(3));
+  for (int i = 0; i < count; data += uint32_t(number[2]), number += 3, i++) {
+    static_cast<int32_t*>(results)[i] =
+        nebula_call_send(uint64_t(number[0]), data, uint32_t(number[2]), uint32_t(number[1]));
+  }
+  return nullptr;
+}
+
 napi_value call_finish(Arguments& a) {
   Bytes metadata = a.bytes(3);
   return a.of(
@@ -483,7 +500,7 @@ constexpr struct { const char* name; napi_callback function; } functions[] = {
   {"serverListen", bound<server_listen>}, {"serverStart", submits<server_start>}, {"serverUrls", bound<server_urls>},
   {"serverHealth", submits<server_health>}, {"serverDrain", submits<server_drain>},
   {"channelNew", bound<channel_new>}, {"channelMethod", bound<channel_method>}, {"free", submits<free_now>},
-  {"callStart", submits<call_start>}, {"callSend", submits<call_send>}, {"callFinish", submits<call_finish>},
+  {"callStart", submits<call_start>}, {"callSend", submits<call_send>}, {"callSendAll", submits<call_send_all>}, {"callFinish", submits<call_finish>},
   {"callHeaders", submits<call_headers>}, {"callCancel", submits<call_cancel>}, {"callConsume", submits<call_consume>},
   {"callPeer", bound<call_peer>}, {"strerror", bound<strerror_of>},
 };

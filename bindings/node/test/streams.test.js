@@ -198,6 +198,34 @@ it("a handler that computes while its caller leaves knows of it when it is ended
   assert.equal(await busy.line(), "cancelled true");
 });
 
+it("messages of one turn arrive in their order, small and large, of any text, in several streams, and before an error", async (t) => {
+  const text = (i) => (i % 7 === 0 ? "\u{1f680}\u00e9".repeat(i) : "x".repeat(i % 11 === 0 ? 9000 : i));
+  const { channel } = await serve(t, new Service("mixed", {
+    async *texts() {
+      for (let i = 0; i < 700; i++) yield text(i);
+      throw new nebula.RpcError(Status.DATA_LOSS, "that was all");
+    },
+    bytes: nebula.serverStream({ bytes: true }, async function* () {
+      for (let i = 0; i < 700; i++) yield Buffer.from(text(i));
+    }),
+  }));
+  const wanted = Array.from({ length: 700 }, (_, i) => text(i));
+  const read = async (stream) => {
+    const messages = [];
+    for (let next; (next = await stream.receive().catch((error) => error)) !== undefined; messages.push(next)) {
+      if (next instanceof nebula.RpcError) return { messages, error: next };
+    }
+    return { messages };
+  };
+  const streams = ["texts", "bytes", "texts"].map((name) =>
+    read(channel.stream(`mixed.${name}`, name === "bytes" ? Buffer.from("all") : {}, { bytes: name === "bytes" })));
+  const [first, bytes, second] = await Promise.all(streams);
+  for (const { messages, error } of [first, second]) {
+    assert.deepEqual(messages, wanted);
+    assert.equal(error.code, Status.DATA_LOSS);
+  }
+  assert.deepEqual(bytes.messages.map(String), wanted);
+});
 it("cancel ends the call on both sides, and a generator that waits hears of it", async (t) => {
   const { service, ended } = endless();
   const { channel } = await serve(t, service);
