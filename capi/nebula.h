@@ -171,7 +171,8 @@ typedef struct nebula_channel_options {
   uint32_t compression, reserved; /* of requests with NEBULA_COMPRESS: NEBULA_GZIP, which all servers know, NEBULA_ZSTD;
                                      0: none. Responses need no option. reserved: must be 0 */
   const char *policy;             /* "balancer=p2c: retry:?tries=3 breaker=ratio:?open=0.4", or lines "channel name: ...",
-                                     or gRPC's service config, "{...}"; docs/policies.md. What it does not say is as
+                                     or gRPC's service config, "{...}", or "file:/path" of such a text, which is
+                                     read again when it changes; docs/policies.md. What it does not say is as
                                      $NEBULA_POLICY says, or the default */
 } nebula_channel_options;
 typedef struct nebula_call_info {
