@@ -41,10 +41,11 @@ static int32_t listen(nebula_server *server, const char *address, const char *an
   nebula_listen_options options = {sizeof options, 0, announce, has_tls ? &tls : NULL};
   return nebula_server_listen(server, address, &options, error);
 }
-static nebula_channel *dial(nebula_engine *engine, const char *target, nebula_channel_options options, int has_tls,
-                            tls_texts texts, nebula_error *error) {
+static nebula_channel *dial(nebula_engine *engine, const char *target, nebula_channel_options options,
+                            const char *policy, int has_tls, tls_texts texts, nebula_error *error) {
   nebula_tls tls = tls_of(texts);
   options.size = sizeof options;
+  options.policy = policy;
   options.tls = has_tls ? &tls : NULL;
   return nebula_channel_new(engine, target, &options, error);
 }
@@ -171,6 +172,14 @@ func (q queueHandle) fd() int { return int(C.nebula_queue_fd(q.c)) }
 
 // poll makes one turn that waits for nothing, and returns the count of events.
 func (q queueHandle) poll() int { return int(C.nebula_poll(q.c, 0)) }
+
+// metrics asks for an event with what the engine has counted.
+func (q queueHandle) metrics(engine engineHandle, tag uint64) error {
+	if result := C.nebula_engine_metrics(engine.c, q.c, C.uint64_t(tag)); result < 0 {
+		return engineError(result)
+	}
+	return nil
+}
 
 // event is a nebula_event in memory of Go's.
 type event struct {
@@ -317,7 +326,7 @@ func newChannel(engine engineHandle, target string, o *ChannelOptions) (channelH
 	defer t.free()
 	var e C.nebula_error
 	hasTLS, tlsTexts := t.ofTLS(o.TLS)
-	c := C.dial(engine.c, t.of(target), options, hasTLS, tlsTexts, &e)
+	c := C.dial(engine.c, t.of(target), options, t.of(o.Policy), hasTLS, tlsTexts, &e)
 	if c == nil {
 		return channelHandle{}, refusal(&e)
 	}

@@ -27,6 +27,7 @@ type ChannelOptions struct {
 	MaxIdle          time.Duration // without calls for so long, connections are closed until the next one; 0: 30 min
 	Compression      Compression   // of requests; 0: none
 	TLS              *TLS
+	Policy           string   // between a name and its instances, "balancer=round_robin: retry:?tries=5"; docs/policies.md
 	Filters          []Filter // around all calls; the first is the outermost
 }
 

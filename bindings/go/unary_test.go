@@ -285,3 +285,57 @@ func TestEachKindOfAddress(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+func TestAChannelHasAPolicyAndAMistakeInItSaysWhatThereIs(t *testing.T) {
+	var s nebula.Server
+	s.Addresses = []string{"tcp://127.0.0.1:0"}
+	nebula.Unary(&s, "slow.hold", func(ctx context.Context, in nebula.M) (string, error) {
+		<-ctx.Done()
+		return "", ctx.Err()
+	})
+	serve(t, &s)
+	ch, err := nebula.Dial(s.URLs()[0], &nebula.ChannelOptions{Policy: "deadline:?default=20ms"})
+	ok(t, err)
+	t.Cleanup(ch.Close)
+	_, err = nebula.Call[string](context.Background(), "slow.hold", nebula.M{}, nebula.Via(ch))
+	expect(t, failure(t, err).Code, nebula.DeadlineExceeded)
+	_, err = nebula.Dial("nebula:", &nebula.ChannelOptions{Policy: "balancr=p2c:"})
+	if err == nil || !strings.Contains(err.Error(), "balancr") || !strings.Contains(err.Error(), "balancer") {
+		t.Fatal(err)
+	}
+}
+
+func TestBothSidesOfACallAreCounted(t *testing.T) {
+	var s nebula.Server
+	nebula.Unary(&s, "counted.greet", greet)
+	ch := serve(t, &s)
+	for i := 0; i < 3; i++ {
+		_, err := nebula.Call[string](soon(t), "counted.greet", Person{Name: "Ada"}, nebula.Via(ch))
+		ok(t, err)
+	}
+	report, err := nebula.ReadMetrics(soon(t))
+	ok(t, err)
+	point := func(name string, is func(nebula.MetricPoint) bool) nebula.MetricPoint {
+		for _, metric := range report.Metrics {
+			for _, point := range metric.Points {
+				if metric.Name == name && point.Method == "counted/greet" && is(point) {
+					return point
+				}
+			}
+		}
+		t.Fatal("there is no " + name)
+		panic(nil)
+	}
+	url := s.URLs()[0]
+	started := point("nebula.client.call.started", func(p nebula.MetricPoint) bool { return p.Target == url })
+	expect(t, started.Value, uint64(3))
+	served := point("grpc.server.call.duration", func(p nebula.MetricPoint) bool { return p.Status == "OK" })
+	expect(t, served.Histogram.Count, uint64(3))
+	expect(t, len(served.Histogram.Buckets), len(report.Bounds)+1)
+	for _, channel := range report.Channels {
+		if channel.Target == url && channel.Nodes[0].State == "usable" {
+			return
+		}
+	}
+	t.Fatalf("the channel is not among %v", report.Channels)
+}

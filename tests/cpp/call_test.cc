@@ -50,6 +50,27 @@ Test(call, of_json_is_checked_before_it_is_sent) {
   cr_assert_eq(channel.call("/hello/greet", R"({"name":"Ada"})", json), Text(R"({"name":"Ada"})"));
 }
 
+Test(call, has_the_policy_of_its_channel) {
+  World w;
+  w.start();
+  nebula_channel_options options{};
+  options.policy = "deadline:?default=20ms";
+  nebula::Channel hasty("mem:t", w.engine, options);
+  cr_assert_error(hasty.call("/t.T/Hang", ""), NEBULA_DEADLINE_EXCEEDED);
+  options.policy = "balancr=p2c:";
+  nebula::Error error = error_of([&] { nebula::Channel("mem:t", w.engine, options); });
+  cr_assert(error.message().find("balancer") != Text::npos, "%s", error.what());
+}
+
+Test(call, is_counted_on_both_sides) {
+  World w;
+  nebula::Channel& channel = w.start();
+  for (int i = 0; i < 3; i++) channel.call("/t.T/Echo", "hello");
+  Text report = w.engine.metrics().get();
+  for (const char* part : {R"("nebula.client.call.started")", R"("grpc.server.call.duration")", R"("t.T/Echo")", R"("usable")"})
+    cr_assert(report.find(part) != Text::npos, "%s is not in %s", part, report.c_str());
+}
+
 Test(call, is_a_future) {
   World w;
   nebula::Channel& channel = w.start();

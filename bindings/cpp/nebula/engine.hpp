@@ -160,6 +160,36 @@ class Loop final : public Receiver {
   std::thread thread_;
 };
 
+// Waits for what the engine has counted. It owns itself until that comes.
+class MetricsAnswer final : public Receiver {
+ public:
+  static std::future<std::string> ask(Loop& loop) {
+    MetricsAnswer* answer = new MetricsAnswer(loop);
+    std::future<std::string> json = answer->json_.get_future();
+    loop.open();
+    if (int32_t result = nebula_engine_metrics(loop.engine(), loop.queue(), answer->tag()); result < 0) {
+      answer->end();
+      check(result);
+    }
+    return json;
+  }
+
+ private:
+  explicit MetricsAnswer(Loop& loop) : loop_(loop) {}
+
+  void on_event(const nebula_event& event) override {
+    json_.set_value(std::string(reinterpret_cast<const char*>(event.data), event.size));
+    end();
+  }
+  void end() {
+    loop_.close();
+    delete this;
+  }
+
+  Loop& loop_;
+  std::promise<std::string> json_;
+};
+
 }  // namespace detail
 
 // An engine and its thread; copies are the same one. Channels and servers that name none share Engine::common(). A
@@ -172,6 +202,10 @@ class Engine {
       : loop_(detail::Loop::make(registry.empty() ? nullptr : registry.c_str(), options)) {}
 
   static Engine common() { return Engine(detail::Loop::common()); }
+
+  // What it has counted, as JSON: {"metrics": ..., "channels": ...}; docs/metrics.md. Each of its threads is asked in its
+  // turn, which takes 40 ms where nothing happens.
+  std::future<std::string> metrics() const { return detail::MetricsAnswer::ask(*loop_); }
 
  private:
   friend class Channel;

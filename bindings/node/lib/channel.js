@@ -20,12 +20,13 @@ class Channel {
   #numbers = new Map(); // the engine's, by shape and path
 
   constructor(target, options) {
-    checkOptions(options, [...NUMBERS, "compression", "tls", "filters"]);
+    checkOptions(options, [...NUMBERS, "compression", "tls", "policy", "filters"]);
+    if (!["string", "undefined"].includes(typeof options.policy)) throw new TypeError("policy is a text: docs/policies.md");
     this.filters = filtersOf(options.filters);
     engine.open();
     this.target = target;
     const given = { ...numbersOf(options, NUMBERS), compression: compressionOf(options.compression) };
-    this.#handle = abi.channelNew(String(target), given, tlsOf(options.tls));
+    this.#handle = abi.channelNew(String(target), given, tlsOf(options.tls), options.policy);
   }
 
   /** Drops the connections; calls that run end with CANCELLED. Harmless when repeated. */

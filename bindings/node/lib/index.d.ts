@@ -215,6 +215,11 @@ export interface ChannelOptions {
   /** Of requests; none. */
   compression?: Compression;
   tls?: TLS;
+  /**
+   * What is done between a name and its instances: "balancer=round_robin: retry:?tries=5", or gRPC's service config, or
+   * "file:/path" of one. What it does not say is as NEBULA_POLICY says.
+   */
+  policy?: string;
   /** Around all calls; the first is the outermost. */
   filters?: Filters;
 }
@@ -409,3 +414,55 @@ export function currentCall(): Context | undefined;
 
 /** Runs a function whose calls inherit nothing from the call that is being handled: for what is to outlive it. */
 export function detached<T>(work: () => T): T;
+
+// ---- metrics ------------------------------------------------------------------------------------------------------
+
+/** How long things took, in seconds. */
+export interface Histogram {
+  count: number;
+  sum: number;
+  /** One more than there are bounds, each alone; empty where only count and sum are kept. */
+  buckets: number[];
+}
+
+/** One value of a metric. What makes no difference for the metric is not there. */
+export interface MetricPoint {
+  target?: string;
+  method?: string;
+  status?: string;
+  node?: string;
+  value?: number;
+  histogram?: Histogram;
+}
+
+/** One instance, as a channel sees it: Node of proto/nebula/v1/admin.proto. */
+export interface NodeState {
+  id: string;
+  address: string;
+  /** "usable", or what is in the way. */
+  state: string;
+  zone?: string;
+  /** Why it could not be reached the last time. */
+  trouble?: string;
+  weight: number;
+  in_flight: number;
+  /** Seconds, as the balancer sees it; 0: not known. */
+  latency: number;
+  picks: number;
+  attempts: number;
+  failures: number;
+  isolations: number;
+  ejections: number;
+  /** Seconds, of the last connection. */
+  connect_time: number;
+}
+
+export interface Metrics {
+  /** Upper bounds of the buckets of all histograms, in seconds. One more bucket is for what took longer. */
+  bounds: number[];
+  metrics: { name: string; unit: string; points: MetricPoint[] }[];
+  channels: { target: string; loop: number; trouble?: string; waiting: number; nodes: NodeState[] }[];
+}
+
+/** What this process has counted since its first call, on all of its threads. docs/metrics.md has the names. */
+export function metrics(): Promise<Metrics>;

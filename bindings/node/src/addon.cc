@@ -328,6 +328,12 @@ napi_value hold(Arguments& a) {
   return nullptr;
 }
 
+// engineMetrics(tag)
+napi_value engine_metrics(Arguments& a) {
+  nebula_error error = {};
+  return a.checked(nebula_engine_metrics(engine_of_process(&error), a.isolate.queue, uint64_t(a.number(0))));
+}
+
 napi_value server_new(Arguments& a) {
   nebula_server_options options = {};
   options.size = sizeof options;
@@ -400,6 +406,7 @@ napi_value channel_new(Arguments& a) {
   options.max_idle_ms = a.option(1, "maxIdle");
   options.compression = a.option(1, "compression");
   options.tls = a.tls(2, &tls, kept) ? &tls : nullptr;
+  options.policy = a.text(3);
   nebula_error error = {};
   nebula_channel* channel = nebula_channel_new(engine_of_process(&error), a.text(0), &options, &error);
   return channel ? a.of(new Handle{&a.isolate, channel, nullptr}) : a.refuse(error);
@@ -494,7 +501,7 @@ napi_value submits(napi_env env, napi_callback_info info) {
 
 // clang-format off
 constexpr struct { const char* name; napi_callback function; } functions[] = {
-  {"open", bound<open>}, {"hold", bound<hold>},
+  {"open", bound<open>}, {"hold", bound<hold>}, {"engineMetrics", submits<engine_metrics>},
   {"serverNew", bound<server_new>}, {"serverMethod", bound<server_method>}, {"serverDescribe", bound<server_describe>},
   {"serverSchema", bound<server_schema>},
   {"serverListen", bound<server_listen>}, {"serverStart", submits<server_start>}, {"serverUrls", bound<server_urls>},

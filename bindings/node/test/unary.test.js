@@ -37,6 +37,30 @@ it("a service is called by its name", async (t) => {
   assert.equal(await connect(t, "nebula:").call("hello.greet", { name: "Eve" }), "Hello Eve!");
 });
 
+it("a channel has a policy, and a mistake in it says what there is", async (t) => {
+  const { server } = await serve(t, new Service("slow", { hold: () => new Promise(() => {}) }));
+  const channel = connect(t, server.urls[0], { policy: "deadline:?default=20ms" });
+  await failure(channel.call("slow.hold"), Status.DEADLINE_EXCEEDED);
+  assert.throws(() => nebula.connect("nebula:", { policy: "balancr=p2c:" }), /balancr.*balancer/s);
+  assert.throws(() => nebula.connect("nebula:", { policy: 7 }), TypeError);
+});
+
+it("both sides of a call are counted", async (t) => {
+  const { server, channel } = await serve(t, new Service("counted", { greet: () => "Hello!" }));
+  for (let i = 0; i < 3; i++) await channel.call("counted.greet");
+  const report = await nebula.metrics();
+  const pointsOf = (name, of) =>
+    report.metrics.find((metric) => metric.name === name).points.filter((point) => of(point));
+  const [started] = pointsOf("nebula.client.call.started", ({ method, target }) =>
+    method === "counted/greet" && target === channel.target);
+  assert.equal(started.value, 3);
+  const [served] = pointsOf("grpc.server.call.duration", ({ method }) => method === "counted/greet");
+  assert.equal(served.histogram.count, 3);
+  assert.equal(served.histogram.buckets.length, report.bounds.length + 1);
+  const state = report.channels.find(({ target }) => target === server.urls[0]);
+  assert.equal(state.nodes[0].state, "usable");
+});
+
 it("modules import the package by its name", async (t) => {
   const here = folder(t);
   fs.mkdirSync(path.join(here, "node_modules"));

@@ -18,7 +18,7 @@ from nebula.around import AsyncAround, Start, ThreadAround
 from nebula.client import ServiceClient
 from nebula.filters import Call, Filter, chain, checked, through
 from nebula.metadata import MetadataLike, unpack
-from nebula.options import count, flag, milliseconds, mode_of
+from nebula.options import count, flag, milliseconds, mode_of, policy_text
 from nebula.request import Outcome, Reply, Request, reply_of, request_of, value_of
 from nebula.streams import AsyncStream, Stream, is_iterator
 from nebula.tls import TLS
@@ -49,16 +49,18 @@ class Channel:
         tls: Optional[TLS] = None,
         compression: Optional[str] = None,
         filters: Iterable[Filter] = (),
+        policy: Optional[str] = None,
     ) -> None:
         """See nebula.connect, which is the way to make one."""
         self._serial = next(_serials)
         self._target = target
-        self._options = {
+        self._options: dict[str, Any] = {
             "max_message": count("max_message", max_message),
             "keepalive_ms": milliseconds("keepalive", keepalive),
             "keepalive_timeout_ms": milliseconds("keepalive_timeout", keepalive_timeout),
             "keepalive_always": flag("keepalive_always", keepalive_always),
             "max_idle_ms": milliseconds("max_idle", max_idle),
+            "policy": policy_text(policy),
         }
         self._tls = tls
         self._mode = mode_of(mode)
@@ -396,6 +398,7 @@ def connect(
     tls: Optional[TLS] = None,
     compression: Optional[str] = None,
     filters: Iterable[Filter] = (),
+    policy: Optional[str] = None,
 ) -> Channel:
     """A channel to an address or a name: tcp://host:port, tls://host:port, unix:/path, nebula://name, or nebula: for
     all names.
@@ -407,8 +410,10 @@ def connect(
     mode: "sync" or "aio", None finds out. tls: for tls:// addresses, which are verified without it too, by the system's
     authorities; given with a name, the instances are called at their tls:// addresses alone. compression: of requests,
     "gzip" or "zstd", unless a call says otherwise; answers need nothing said. filters: around all calls of the channel,
-    the first is the outermost; see nebula.Call. Raises TypeError, ValueError or
-    nebula.EngineError if an argument is malformed or a file of `tls` cannot be used.
+    the first is the outermost; see nebula.Call. policy: what is done between a name and its instances, as text,
+    "balancer=round_robin: retry:?tries=5", or as gRPC's service config, or "file:/path" of one; what it does not say is
+    as NEBULA_POLICY says. Raises TypeError, ValueError or nebula.EngineError if an argument is malformed or a file cannot
+    be used.
     """
     channel = Channel(
         target,
@@ -421,6 +426,7 @@ def connect(
         tls=tls,
         compression=compression,
         filters=filters,
+        policy=policy,
     )
     # The engine is the judge of targets; asking it needs a port, and this thread's will be needed anyway.
     try:

@@ -16,7 +16,7 @@ import os
 import sys
 import threading
 import weakref
-from typing import TYPE_CHECKING, Callable, Optional, Protocol
+from typing import TYPE_CHECKING, Any, Callable, Optional, Protocol
 
 from nebula import _nebula
 
@@ -99,7 +99,7 @@ class Port:
         with _lock:
             _ports.add(self)
 
-    def link(self, serial: int, target: str, options: dict[str, int], tls: Optional[TLS] = None) -> Link:
+    def link(self, serial: int, target: str, options: dict[str, Any], tls: Optional[TLS] = None) -> Link:
         """The link of a channel, made when it is first used here."""
         link = self.links.get(serial)
         if link is None:

@@ -61,6 +61,13 @@ def flag(name: str, value: Any) -> int:
     return int(value)
 
 
+def policy_text(policy: Any) -> Optional[str]:
+    """The same for a policy, which the engine reads."""
+    if policy is not None and (not isinstance(policy, str) or "\0" in policy):
+        raise TypeError(f"policy is a text as docs/policies.md has it, not {policy!r}")
+    return policy
+
+
 def mode_of(mode: Optional[str]) -> Optional[str]:
     if mode not in (None, "sync", "aio"):
         raise ValueError(f'mode is "sync", "aio" or None, not {mode!r}')

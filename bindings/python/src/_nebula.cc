@@ -231,7 +231,8 @@ struct Channel {
   std::shared_ptr<nebula_channel> handle;
 
   Channel(const Engine& engine, const std::string& target, uint32_t max_message, const TlsTexts& texts,
-          uint32_t keepalive_ms, uint32_t keepalive_timeout_ms, uint32_t keepalive_always, uint32_t max_idle_ms) {
+          uint32_t keepalive_ms, uint32_t keepalive_timeout_ms, uint32_t keepalive_always, uint32_t max_idle_ms,
+          const std::optional<std::string>& policy) {
     nebula_tls tls = tls_of(texts);
     nebula_channel_options options{};
     options.size = sizeof options;
@@ -241,6 +242,7 @@ struct Channel {
     options.keepalive_always = keepalive_always;
     options.max_idle_ms = max_idle_ms;
     options.tls = texts ? &tls : nullptr;
+    options.policy = policy ? policy->c_str() : nullptr;
     nebula_error error{};
     nebula_channel* raw = nebula_channel_new(engine.get().get(), target.c_str(), &options, &error);
     if (!raw) raise(error);
@@ -515,10 +517,10 @@ PYBIND11_MODULE(_nebula, module) {
       .def("close", &Server::close);
   py::class_<Channel>(module, "Channel")
       .def(py::init<const Engine&, const std::string&, uint32_t, const TlsTexts&, uint32_t, uint32_t, uint32_t,
-                    uint32_t>(),
+                    uint32_t, const std::optional<std::string>&>(),
            py::arg("engine"), py::arg("target"), py::arg("max_message") = 0, py::arg("tls") = py::none(), py::kw_only(),
            py::arg("keepalive_ms") = 0, py::arg("keepalive_timeout_ms") = 0, py::arg("keepalive_always") = 0,
-           py::arg("max_idle_ms") = 0)
+           py::arg("max_idle_ms") = 0, py::arg("policy") = py::none())
       .def("method", &Channel::method)
       .def("close", &Channel::close);
 

@@ -121,6 +121,20 @@ def test_a_channel_takes_all_of_its_options(serving):
         assert channel.service("options", timeout=PATIENCE).f() == 1
 
 
+def test_a_channel_has_a_policy_and_a_mistake_in_it_says_what_there_is(serving):
+    slow = nebula.Service("slow")
+    slow.rpc(lambda: time.sleep(0.2), name="hold")
+    url = serving(slow, address="tcp://127.0.0.1:0").urls[0]
+    with nebula.connect(url, policy="deadline:?default=20ms") as channel:
+        with pytest.raises(nebula.Error) as error:
+            channel.service("slow").hold()
+        assert error.value.code == nebula.DEADLINE_EXCEEDED
+    with pytest.raises(ValueError, match="balancr.*balancer"):
+        nebula.connect("nebula:", policy="balancr=p2c:")
+    with pytest.raises(TypeError, match="policy is a text"):
+        nebula.connect("nebula:", policy=7)
+
+
 def test_run_takes_them(program):
     source = """
         import nebula

@@ -242,9 +242,14 @@ ABI(void, serverFree)(ENV, jlong server) {
   nebula_server_free(POINTER(nebula_server, server));
 }
 
+ABI(jint, engineMetrics)(ENV, jlong engine, jlong queue, jlong tag) {
+  (void)env, (void)self;
+  return nebula_engine_metrics(POINTER(nebula_engine, engine), POINTER(nebula_queue, queue), (uint64_t)tag);
+}
+
 // ---- client ---------------------------------------------------------------------------------------------------------
 
-ABI(jlong, channelNew)(ENV, jlong engine, jbyteArray target, jintArray numbers, jobjectArray tls) {
+ABI(jlong, channelNew)(ENV, jlong engine, jbyteArray target, jintArray numbers, jobjectArray tls, jbyteArray policy) {
   (void)self;
   nebula_error error = {NEBULA_E_NO_MEMORY, 0, ""};
   jint n[6];
@@ -254,11 +259,14 @@ ABI(jlong, channelNew)(ENV, jlong engine, jbyteArray target, jintArray numbers, 
       .size = sizeof options, .max_message = (uint32_t)n[0], .keepalive_ms = (uint32_t)n[1],
       .keepalive_timeout_ms = (uint32_t)n[2], .keepalive_always = (uint32_t)n[3], .max_idle_ms = (uint32_t)n[4],
       .compression = (uint32_t)n[5], .tls = take_tls(env, &texts, tls)};
-  slice url;
+  slice url, text = {0};
   nebula_channel *channel = NULL;
-  if (take(env, &url, target))
+  if (take(env, &url, target) && take(env, &text, policy)) {
+    options.policy = (const char *)text.bytes;
     channel = nebula_channel_new(POINTER(nebula_engine, engine), (const char *)url.bytes, &options, &error);
+  }
   drop_tls(&texts);
+  drop(&text);
   drop(&url);
   return channel == NULL ? refuse(env, &error) : (jlong)(intptr_t)channel;
 }

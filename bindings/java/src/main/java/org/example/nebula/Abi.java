@@ -67,8 +67,10 @@ final class Abi {
 
     static native void serverFree(long server);
 
+    static native int engineMetrics(long engine, long queue, long tag);
+
     /** options: max_message, keepalive_ms, keepalive_timeout_ms, keepalive_always, max_idle_ms, compression. */
-    static native long channelNew(long engine, byte[] target, int[] options, byte[][] tls);
+    static native long channelNew(long engine, byte[] target, int[] options, byte[][] tls, byte[] policy);
 
     static native long channelMethod(long channel, byte[] path, int shape);
 

@@ -56,7 +56,8 @@ public final class Channel implements AutoCloseable {
     Channel(String target, ChannelOptions options) {
         this.target = target;
         filters = options.filters;
-        handle.address = Abi.channelNew(Port.engine(), Abi.text(target), options.numbers, Tls.texts(options.tls));
+        handle.address = Abi.channelNew(
+                Port.engine(), Abi.text(target), options.numbers, Tls.texts(options.tls), Abi.text(options.policy));
         cleanable = CLEANER.register(this, handle);
     }
 

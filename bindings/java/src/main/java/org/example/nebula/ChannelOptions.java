@@ -8,6 +8,8 @@ public final class ChannelOptions extends Options<ChannelOptions> {
     private static final int MAX_MESSAGE = 0, KEEPALIVE = 1, KEEPALIVE_TIMEOUT = 2, ALWAYS = 3;
     private static final int MAX_IDLE = 4, COMPRESSION = 5, COUNT = 6;
 
+    String policy;
+
     public ChannelOptions() {
         super(COUNT);
     }
@@ -40,6 +42,15 @@ public final class ChannelOptions extends Options<ChannelOptions> {
     /** Of requests; none. */
     public ChannelOptions compression(Compression compression) {
         return set(COMPRESSION, compression.flag);
+    }
+
+    /**
+     * What is done between a name and its instances: "balancer=round_robin: retry:?tries=5", or gRPC's service config, or
+     * "file:/path" of one. What it does not say is as NEBULA_POLICY says.
+     */
+    public ChannelOptions policy(String text) {
+        policy = text;
+        return this;
     }
 
     /** Of a tls:// address. */

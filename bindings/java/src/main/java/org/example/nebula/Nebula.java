@@ -21,6 +21,11 @@ public final class Nebula {
         Channel.common().use(filters);
     }
 
+    /** What this process has counted since its first call, on all of its threads. */
+    public static CompletableFuture<Metrics> metrics() {
+        return Metrics.ask();
+    }
+
     /** {@link Client#call} of {@link #client}. */
     public static <Out> Out call(String method, Object request, Class<Out> answer) {
         return client().call(method, request, answer);

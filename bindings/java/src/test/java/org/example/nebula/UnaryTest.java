@@ -42,6 +42,48 @@ class UnaryTest {
     }
 
     @Test
+    void aChannelHasAPolicyAndAMistakeInItSaysWhatThereIs() throws Exception {
+        CountDownLatch end = new CountDownLatch(1);
+        Server server = kit.ending(new Server().unary("slow.hold", Map.class, String.class, (request, context) -> {
+            Kit.await(end);
+            return "";
+        }).listen("tcp://127.0.0.1:0").start());
+        ChannelOptions hasty = new ChannelOptions().policy("deadline:?default=20ms");
+        Client client = kit.ending(Nebula.connect(server.urls().get(0), hasty)).client();
+        assertEquals(
+                Code.DEADLINE_EXCEEDED, Kit.failure(() -> client.call("slow.hold", Map.of(), String.class)).code());
+        end.countDown();
+        ChannelOptions mistaken = new ChannelOptions().policy("balancr=p2c:");
+        EngineException refusal = assertThrows(EngineException.class, () -> Nebula.connect("nebula:", mistaken));
+        assertTrue(refusal.getMessage().matches("(?s).*balancr.*balancer.*"), refusal.getMessage());
+    }
+
+    @Test
+    void bothSidesOfACallAreCounted() throws Exception {
+        Server server = kit.ending(new Server().unary(
+                "counted.greet", Map.class, String.class, (request, context) -> "Hello!").listen("tcp://127.0.0.1:0").start());
+        String url = server.urls().get(0);
+        Client client = kit.connect(url);
+        for (int i = 0; i < 3; i++) {
+            client.call("counted.greet", Map.of(), String.class);
+        }
+        Metrics report = Nebula.metrics().get(Kit.PATIENCE.toSeconds(), TimeUnit.SECONDS);
+        assertEquals(3, point(report, "nebula.client.call.started", url).value());
+        Metrics.Histogram served = point(report, "grpc.server.call.duration", null).histogram();
+        assertEquals(3, served.count());
+        assertEquals(report.bounds().size() + 1, served.buckets().size());
+        assertTrue(report.channels().stream().anyMatch(
+                channel -> channel.target().equals(url) && channel.nodes().get(0).state().equals("usable")));
+    }
+
+    private static Metrics.Point point(Metrics report, String name, String target) {
+        return report.metrics().stream().filter(metric -> metric.name().equals(name))
+                .flatMap(metric -> metric.points().stream())
+                .filter(point -> "counted/greet".equals(point.method()) && (target == null || target.equals(point.target())))
+                .findFirst().orElseThrow();
+    }
+
+    @Test
     void nobodyThereSaysSoAtOnceAndWhatIsSimilar() throws Exception {
         kit.startJava(HelloProgram.class, "hello-there").line();
         NebulaException failure = Kit.failure(() -> Nebula.call("helo-there.greet", Map.of(), String.class));
