@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/assert.h"
+#include "service/registry/etcd_api.h"
 #include "service/registry/registries.h"
 
 namespace nebula::kit {
@@ -81,6 +82,18 @@ void EtcdProcess::forget() { std::filesystem::remove_all(directory_.file("data")
 void EtcdProcess::pause() { ::kill(pid_, SIGSTOP); }
 
 void EtcdProcess::go_on() { ::kill(pid_, SIGCONT); }
+
+void put(const EtcdProcess& etcd, RealWorld& world, const std::string& key, const std::optional<std::string>& value) {
+  EtcdPlace place{{"tcp://" + etcd.address()}, {}, "/nebula/"};
+  std::unique_ptr<EtcdApi> api = std::move(*EtcdApi::open(world.network.env(), place));
+  bool is_done = false;
+  auto done = [&is_done](Result<bool>&& answer) { is_done = answer.ok(); };
+  if (value)
+    api->put(key, *value, 0, done);
+  else
+    api->remove(key, done);
+  NEBULA_ASSERT(world.run_until([&] { return is_done; }));
+}
 
 std::unique_ptr<Registry> open_etcd(const EtcdProcess& etcd, RealWorld& world) {
   return std::move(*etcd_registry_driver().open(url("etcd://" + etcd.address() + "?lease=2"), world.network.env()));

@@ -4,6 +4,7 @@
 #include <sys/types.h>
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "kit/registry_world.h"
@@ -32,6 +33,9 @@ class EtcdProcess {
   int port_, peers_port_;
   pid_t pid_ = -1;
 };
+
+// Has such a key, or has it no more, when this returns.
+void put(const EtcdProcess& etcd, RealWorld& world, const std::string& key, const std::optional<std::string>& value);
 
 // Its registry in that world, with leases of two seconds.
 std::unique_ptr<Registry> open_etcd(const EtcdProcess& etcd, RealWorld& world);

@@ -58,6 +58,10 @@ std::vector<std::string> Seen::ids() const {
   return ids;
 }
 
+SeenPolicy::SeenPolicy(Registry& registry, std::string_view name) {
+  watch = registry.watch_kept_policy(name, [this](std::optional<std::string> text) { texts.push_back(std::move(text)); });
+}
+
 Host::Host(const std::string& directory) {
   Result<HostPlace> place = choose_host_place(*Url::parse("host:?dir=" + directory));
   NEBULA_ASSERT(place.ok());

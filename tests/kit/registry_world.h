@@ -42,6 +42,15 @@ struct Seen {
   std::vector<std::string> ids() const;  // of the last snapshot; {"none yet"} before the first
 };
 
+// The same of a policy.
+struct SeenPolicy {
+  std::unique_ptr<Watch> watch;
+  std::vector<std::optional<std::string>> texts;
+
+  SeenPolicy(Registry& registry, std::string_view name);
+  bool is(const std::optional<std::string>& text) const { return !texts.empty() && texts.back() == text; }
+};
+
 // A host registry and the loop it lives on.
 struct Host {
   std::unique_ptr<UvLoop> loop = std::move(*UvLoop::make());

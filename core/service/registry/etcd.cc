@@ -56,17 +56,32 @@ Result<std::vector<Url>> far_urls(const std::vector<Url>& urls, const EtcdPlace&
 EtcdRegistry::EtcdRegistry(EtcdPlace place, const Env& env)
     : place_(std::move(place)),
       loop_(env.loop),
-      view_(place_, env, [this] { watchers_.tell(*this, true, view_.take_changes()); }),
+      view_(place_, env, policies_, [this] { tell(view_.take_changes()); }),
       announcer_(place_, env) {}
 
 std::unique_ptr<Watch> EtcdRegistry::watch(std::string_view service, Fn<void(Snapshot)> on_change) {
+  start();
+  return watchers_.add(service, std::move(on_change));
+}
+
+std::unique_ptr<Watch> EtcdRegistry::watch_kept_policy(std::string_view name, OnPolicy on_policy) {
+  start();
+  return policies_.watch(name, std::move(on_policy));
+}
+
+void EtcdRegistry::start() {
   view_.start();
-  // Who is new hears what is known already; if nothing is, the view's first word.
   loop_.later([self = anchor_.ref()] {
     EtcdRegistry* registry = self.get();
-    if (registry != nullptr && registry->view_.has_looked()) registry->watchers_.tell(*registry, true, {});
+    if (registry != nullptr && registry->view_.has_looked()) registry->tell({});
   });
-  return watchers_.add(service, std::move(on_change));
+}
+
+// Policies first, so that a channel has its own when it hears of instances.
+void EtcdRegistry::tell(const Changes& changes) {
+  Anchor<EtcdRegistry>::Ref self = anchor_.ref();
+  policies_.tell(true);
+  if (self.get() != nullptr) watchers_.tell(*this, true, changes);
 }
 
 void EtcdRegistry::announce(std::string_view service, Endpoint self, Done<std::unique_ptr<Lease>> done) {

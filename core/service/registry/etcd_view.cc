@@ -9,8 +9,14 @@
 
 namespace nebula {
 
-EtcdView::EtcdView(const EtcdPlace& place, const Env& env, Fn<void()> on_change)
-    : place_(place), env_(env), on_change_(std::move(on_change)) {}
+namespace {
+
+constexpr std::string_view policy_prefix = ".policy/";  // no name of a service begins with a dot
+
+}  // namespace
+
+EtcdView::EtcdView(const EtcdPlace& place, const Env& env, PolicyTexts& policies, Fn<void()> on_change)
+    : place_(place), env_(env), policies_(policies), on_change_(std::move(on_change)) {}
 
 EtcdView::~EtcdView() { leave(); }
 
@@ -44,6 +50,7 @@ std::vector<std::string> EtcdView::services() const {
 void EtcdView::begin_reading() {
   retry_timer_.reset();
   reading_++;
+  policies_.begin_reading();
   Result<std::unique_ptr<EtcdApi>> api = EtcdApi::open(env_, place_);
   if (!api.ok()) return fail(api.status());
   api_ = std::move(*api);
@@ -77,6 +84,7 @@ void EtcdView::on_page(EtcdApi::Page page) {
 }
 
 void EtcdView::forget_vanished() {
+  policies_.forget_vanished();
   changes_.all = true;
   for (auto service = instances_.begin(); service != instances_.end();) {
     std::erase_if(service->second, [this](const auto& known) { return known.second.reading != reading_; });
@@ -97,6 +105,9 @@ void EtcdView::on_message(Bytes message) {
 }
 
 void EtcdView::put(std::string_view key, std::string_view value) {
+  std::string_view within = key.substr(std::min(key.size(), place_.directory.size()));
+  if (within.starts_with(policy_prefix))
+    return policies_.put(within.substr(policy_prefix.size()), std::string(value));
   Result<Record> record = Record::parse(value);
   if (!record.ok() || place_.directory + record->service + "/" + record->endpoint.id != key) {
     NEBULA_LOG(env_.log, info, "etcd: " + std::string(key) + " is no record of an instance");
@@ -109,6 +120,7 @@ void EtcdView::put(std::string_view key, std::string_view value) {
 
 void EtcdView::remove(std::string_view key) {
   key.remove_prefix(std::min(key.size(), place_.directory.size()));
+  if (key.starts_with(policy_prefix)) return policies_.remove(key.substr(policy_prefix.size()));
   size_t slash = key.find('/');
   auto service = instances_.find(key.substr(0, slash));
   if (slash == std::string_view::npos || service == instances_.end()) return;

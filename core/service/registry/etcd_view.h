@@ -1,4 +1,4 @@
-// service/registry/etcd_view.h - EtcdView: the instances that stand in an etcd, kept in memory.
+// service/registry/etcd_view.h - EtcdView: the instances and policies that stand in an etcd, kept in memory.
 //
 // The whole directory is read once and then watched, so that every answer comes from memory. When etcd cannot be reached
 // what was known stays, and trouble() says why it may be old: a lost registry never empties a list. Nor does one that
@@ -15,14 +15,15 @@
 #include "loop/anchor.h"
 #include "loop/loop.h"
 #include "service/registry/etcd_api.h"
+#include "service/registry/policy_texts.h"
 #include "service/registry/watchers.h"
 
 namespace nebula {
 
 class EtcdView final : ConversationEvents {
  public:
-  // `on_change` after each change, with trouble() too; it may destroy the view.
-  EtcdView(const EtcdPlace& place, const Env& env, Fn<void()> on_change);
+  // `on_change` after each change, with trouble() too; it may destroy the view. Policies are put into `policies`.
+  EtcdView(const EtcdPlace& place, const Env& env, PolicyTexts& policies, Fn<void()> on_change);
   ~EtcdView();
 
   void start();                                  // unless it has been
@@ -51,6 +52,7 @@ class EtcdView final : ConversationEvents {
 
   const EtcdPlace& place_;
   Env env_;
+  PolicyTexts& policies_;
   Fn<void()> on_change_;
   std::unique_ptr<EtcdApi> api_;  // null: not started, or waiting for the next try
   std::unique_ptr<Conversation> watch_;

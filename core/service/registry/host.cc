@@ -18,12 +18,14 @@ namespace {
 class HostRegistry final : public Registry, HostView::Listener, Watchers::Source {
  public:
   HostRegistry(HostPlace place, Loop& loop, Log& log, Random& random)
-      : loop_(loop), log_(log), view_(std::move(place), loop, log, random, *this) {}
+      : loop_(loop), log_(log), view_(std::move(place), loop, log, random, policies_, *this) {}
   ~HostRegistry() override;
 
   std::unique_ptr<Watch> watch(std::string_view service, Fn<void(Snapshot)> on_change) override;
   void announce(std::string_view service, Endpoint self, Done<std::unique_ptr<Lease>> done) override;
   Result<std::optional<Url>> local_address(std::string_view id) override;
+  bool keeps_policies() const override { return true; }
+  std::unique_ptr<Watch> watch_kept_policy(std::string_view name, OnPolicy on_policy) override;
 
  private:
   class HostLease;
@@ -48,6 +50,7 @@ class HostRegistry final : public Registry, HostView::Listener, Watchers::Source
 
   Loop& loop_;
   Log& log_;
+  PolicyTexts policies_;
   HostView view_;
   Watchers watchers_;
   std::map<std::string, Announced> announced_;  // by file
@@ -88,6 +91,12 @@ HostRegistry::~HostRegistry() {
 
 std::unique_ptr<Watch> HostRegistry::watch(std::string_view service, Fn<void(Snapshot)> on_change) {
   std::unique_ptr<Watch> watch = watchers_.add(service, std::move(on_change));
+  look_soon();
+  return watch;
+}
+
+std::unique_ptr<Watch> HostRegistry::watch_kept_policy(std::string_view name, OnPolicy on_policy) {
+  std::unique_ptr<Watch> watch = policies_.watch(name, std::move(on_policy));
   look_soon();
   return watch;
 }
@@ -188,7 +197,10 @@ void HostRegistry::look_soon() {
 
 void HostRegistry::on_view(bool is_fresh) {
   if (view_.take_own_missing()) restore();
-  watchers_.tell(*this, is_fresh, view_.take_changes());
+  // Policies first, so that a channel has its own when it hears of instances.
+  Anchor<HostRegistry>::Ref self = anchor_.ref();
+  policies_.tell(is_fresh);
+  if (self.get() != nullptr) watchers_.tell(*this, is_fresh, view_.take_changes());
 }
 
 // Somebody removed own files: a cleaner, or a log-out that took the runtime directory along. They are placed again, but

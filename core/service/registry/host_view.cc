@@ -21,8 +21,8 @@ constexpr int ready_tries_max = 3;
 
 }  // namespace
 
-HostView::HostView(HostPlace place, Loop& loop, Log& log, Random& random, Listener& listener)
-    : place_(std::move(place)), loop_(loop), log_(log), random_(random), listener_(listener) {}
+HostView::HostView(HostPlace place, Loop& loop, Log& log, Random& random, PolicyTexts& policies, Listener& listener)
+    : place_(std::move(place)), loop_(loop), log_(log), random_(random), policies_(policies), listener_(listener) {}
 
 HostView::~HostView() = default;
 
@@ -92,8 +92,10 @@ void HostView::scan(const std::vector<std::string>& names) {
   for (const std::string& name : absent) forget(name);
   for (const std::string& name : own_) own_missing_ |= !present.contains(name);
   std::erase_if(complained_, [&present](const std::string& name) { return !present.contains(name); });
+  policies_.begin_reading();
   for (const std::string& name : present)
     if (check(name) == Life::unknown) check_again(name);
+  policies_.forget_vanished();
   if (!std::exchange(has_swept_, true)) sweep(names);
 }
 
@@ -141,13 +143,21 @@ void HostView::hear(std::vector<DirectoryEvent> events, bool is_fresh) {
 void HostView::settle(bool is_fresh) {
   alive_.clear();
   if (!graves_.empty()) tidy_soon();
-  if (changes_.any() || own_missing_ || is_fresh) listener_.on_view(is_fresh);
+  if (changes_.any() || policies_.have_changed() || own_missing_ || is_fresh) listener_.on_view(is_fresh);
 }
 
 Life HostView::check(const std::string& name) {
   if (name.ends_with(record_suffix)) return check_record(name);
   if (name.ends_with(alive_suffix)) return check_alive(name);
+  if (name.ends_with(policy_suffix)) check_policy(name);
   return Life::gone;
+}
+
+// Nobody holds it: it stays until somebody removes it.
+void HostView::check_policy(const std::string& name) {
+  std::string text;
+  Life life = directory_->read(name, true, limits::policy_bytes_max, &text);
+  if (life == Life::alive) policies_.put(name.substr(0, name.size() - policy_suffix.size()), std::move(text));
 }
 
 Life HostView::check_record(const std::string& name) {
@@ -213,6 +223,7 @@ void HostView::recheck(std::string name) {
 }
 
 void HostView::forget(const std::string& name) {
+  if (name.ends_with(policy_suffix)) policies_.remove(name.substr(0, name.size() - policy_suffix.size()));
   if (auto listed = records_.find(name); listed != records_.end()) {
     changes_.services.insert(listed->second.service);
     records_.erase(listed);

@@ -1,4 +1,5 @@
-// service/registry/host_view.h - HostView: which instances of the host registry's directory live, kept up to date.
+// service/registry/host_view.h - HostView: which instances of the host registry's directory live, and which policies stand
+// there, kept up to date.
 //
 // The watcher's half of the recipe: watch, then look; probe what was closed; unlist the dead at once and then tidy after
 // them. All services are followed, not only those asked for: a death is a few microseconds of work, and somebody must
@@ -17,6 +18,7 @@
 #include "loop/anchor.h"
 #include "loop/files_watch.h"
 #include "service/registry/host_place.h"
+#include "service/registry/policy_texts.h"
 #include "service/registry/record.h"
 #include "service/registry/watchers.h"
 
@@ -34,7 +36,8 @@ class HostView final : DirectoryWatch::Owner {
     ~Listener() = default;
   };
 
-  HostView(HostPlace place, Loop& loop, Log& log, Random& random, Listener& listener);
+  // Policies are put into `policies`.
+  HostView(HostPlace place, Loop& loop, Log& log, Random& random, PolicyTexts& policies, Listener& listener);
   ~HostView();
 
   // Has the directory ready and watched, made anew if it must be. Tells nobody.
@@ -81,6 +84,7 @@ class HostView final : DirectoryWatch::Owner {
   Life check(const std::string& name);
   Life check_record(const std::string& name);
   Life check_alive(const std::string& name);
+  void check_policy(const std::string& name);
   void check_again(const std::string& name);
   void recheck(std::string name);
   void forget(const std::string& name);
@@ -97,6 +101,7 @@ class HostView final : DirectoryWatch::Owner {
   Loop& loop_;
   Log& log_;
   Random& random_;
+  PolicyTexts& policies_;
   Listener& listener_;
 
   std::unique_ptr<Directory> directory_;  // null: trouble_ says why

@@ -49,6 +49,19 @@ bool MemRegistry::kill(std::string_view service, std::string_view id) {
   return true;
 }
 
+std::unique_ptr<Watch> MemRegistry::watch_kept_policy(std::string_view name, OnPolicy on_policy) {
+  tell_soon();
+  return policies_.watch(name, std::move(on_policy));
+}
+
+void MemRegistry::set_policy(std::string_view name, std::optional<std::string> text) {
+  if (text)
+    policies_.put(name, std::move(*text));
+  else
+    policies_.remove(name);
+  tell_soon();
+}
+
 void MemRegistry::mark(const Key& key, uint64_t number, Done<bool> done) {
   auto at = instances_.find(key);
   if (at == instances_.end() || at->second.number != number)
@@ -85,7 +98,8 @@ void MemRegistry::tell() {
   std::vector<Done<bool>> marked = std::move(marked_);
   marked_.clear();
   Anchor<MemRegistry>::Ref self = anchor_.ref();
-  watchers_.tell(*this, true);
+  policies_.tell(true);  // first, so that a channel has its policy when it hears of instances
+  if (self.get() != nullptr) watchers_.tell(*this, true);
   for (Waiting& announced : waiting) {
     std::unique_ptr<Lease> lease = std::make_unique<MemLease>(self, std::move(announced.key), announced.number);
     announced.done(std::move(lease));

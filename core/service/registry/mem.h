@@ -12,6 +12,7 @@
 
 #include "loop/anchor.h"
 #include "loop/loop.h"
+#include "service/registry/policy_texts.h"
 #include "service/registry/registry.h"
 #include "service/registry/watchers.h"
 
@@ -24,6 +25,10 @@ class MemRegistry final : public Registry, Watchers::Source {
 
   std::unique_ptr<Watch> watch(std::string_view service, Fn<void(Snapshot)> on_change) override;
   void announce(std::string_view service, Endpoint self, Done<std::unique_ptr<Lease>> done) override;
+
+  bool keeps_policies() const override { return true; }
+  std::unique_ptr<Watch> watch_kept_policy(std::string_view name, OnPolicy on_policy) override;
+  void set_policy(std::string_view name, std::optional<std::string> text);  // none: removes it
 
   // As if its process had died: it is listed no more, and its lease holds nothing. False: there is no such instance.
   bool kill(std::string_view service, std::string_view id);
@@ -57,6 +62,7 @@ class MemRegistry final : public Registry, Watchers::Source {
   bool will_tell_ = false;
   std::unique_ptr<Timer> timer_;
   Watchers watchers_;
+  PolicyTexts policies_;
   DiedList died_;
   Anchor<MemRegistry> anchor_{*this};
 };

@@ -40,6 +40,7 @@ struct Record {
 inline constexpr std::string_view record_suffix = ".record";
 inline constexpr std::string_view alive_suffix = ".alive";
 inline constexpr std::string_view socket_suffix = ".sock";
+inline constexpr std::string_view policy_suffix = ".policy";
 
 // ok, or what is wrong with it: [A-Za-z0-9_-], 1 to 32 of them.
 Status check_instance_id(std::string_view id);

@@ -67,8 +67,19 @@ class Registry {
   // Answers when every watcher can see it.
   virtual void announce(std::string_view service, Endpoint self, Done<std::unique_ptr<Lease>> done) = 0;
 
-  // The text of a policy that stands at such a place, a URL: calls once, in a later step, and again when it has become
-  // another one that can be used. Null: this registry knows no such places. service/policy_files.h
+  // Whether policies stand in it too, by names that a service might have.
+  virtual bool keeps_policies() const { return false; }
+
+  // Where it keeps them: what stands there under that name, good or bad. Calls once with a fresh look, in a later step, and
+  // again with every change. None: nothing stands there.
+  using OnPolicy = Fn<void(std::optional<std::string> text)>;
+  virtual std::unique_ptr<Watch> watch_kept_policy(std::string_view name, OnPolicy on_policy) {
+    (void)name, (void)on_policy;
+    return nullptr;
+  }
+
+  // The text of a policy that stands at such a place, file:/path or registry:name: calls when there is one that can be used,
+  // at once if it is known, and again when it has become another one. Null: it knows no such places. service/policy_places.h
   virtual std::unique_ptr<Watch> watch_policy(std::string_view place, Fn<void(std::string)> on_text) {
     (void)place, (void)on_text;
     return nullptr;

@@ -168,6 +168,56 @@ Result<std::optional<Url>> SeveralRegistries::local_address(std::string_view id)
   return none;
 }
 
+// ---- policies
+
+class SeveralRegistries::WatchingPolicy final : public Watch {
+ public:
+  WatchingPolicy(const std::vector<std::unique_ptr<Registry>>& registries, std::string_view name, OnPolicy on_policy)
+      : on_policy_(std::move(on_policy)), heard_(registries.size()) {
+    for (size_t at = 0; at < registries.size(); at++) {
+      heard_[at].has_answered = !registries[at]->keeps_policies();
+      if (heard_[at].has_answered) continue;
+      watches_.push_back(registries[at]->watch_kept_policy(name, [this, at](std::optional<std::string> text) {
+        heard_[at] = {true, std::move(text)};
+        tell();
+      }));
+    }
+  }
+
+ private:
+  struct Heard {
+    bool has_answered = false;
+    std::optional<std::string> text = {};
+  };
+
+  // The first that has one; so all before it must have answered.
+  void tell() {
+    auto first = std::find_if(heard_.begin(), heard_.end(), [](const Heard& each) { return !each.has_answered || each.text; });
+    Heard now = first == heard_.end() ? Heard{true} : *first;
+    if (!now.has_answered || (told_.has_answered && told_.text == now.text)) return;
+    told_ = now;
+    // Taken out while it runs: it may end this watch.
+    Anchor<WatchingPolicy>::Ref self = anchor_.ref();
+    OnPolicy on_policy = std::move(on_policy_);
+    on_policy(std::move(now.text));
+    if (self.get() != nullptr) on_policy_ = std::move(on_policy);
+  }
+
+  OnPolicy on_policy_;
+  std::vector<Heard> heard_;  // by registry
+  Heard told_;
+  std::vector<std::unique_ptr<Watch>> watches_;
+  Anchor<WatchingPolicy> anchor_{*this};
+};
+
+bool SeveralRegistries::keeps_policies() const {
+  return std::any_of(registries_.begin(), registries_.end(), [](const auto& each) { return each->keeps_policies(); });
+}
+
+std::unique_ptr<Watch> SeveralRegistries::watch_kept_policy(std::string_view name, OnPolicy on_policy) {
+  return std::make_unique<WatchingPolicy>(registries_, name, std::move(on_policy));
+}
+
 // ---- the text
 
 Result<std::vector<Url>> parse_registries(std::string_view text) {

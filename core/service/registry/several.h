@@ -24,9 +24,12 @@ class SeveralRegistries final : public Registry {
   // In all, or in none: the first failure is the answer.
   void announce(std::string_view service, Endpoint self, Done<std::unique_ptr<Lease>> done) override;
   Result<std::optional<Url>> local_address(std::string_view id) override;  // of the first that has one
+  bool keeps_policies() const override;
+  std::unique_ptr<Watch> watch_kept_policy(std::string_view name, OnPolicy on_policy) override;  // likewise
 
  private:
   class Watching;
+  class WatchingPolicy;
 
   std::vector<std::unique_ptr<Registry>> registries_;
 };

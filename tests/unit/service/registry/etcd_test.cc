@@ -161,6 +161,38 @@ Test(registry_etcd, one_that_does_not_answer_fails_what_is_announced_and_what_wa
   cr_assert(scene.until_sees(seen, {"a"}));
 }
 
+Test(registry_etcd, a_lost_etcd_takes_no_policy_away) {
+  NEEDS_ETCD;
+  Scene scene;
+  put(scene.etcd, scene.world, "/nebula/.policy/shop", "balancer=least:");
+  SeenPolicy policy(*scene.clients, "shop");
+  Seen seen(*scene.clients, "hello");
+  cr_assert(scene.world.run_until([&] { return policy.is("balancer=least:"); }));
+  scene.etcd.kill();
+  cr_assert(scene.until_troubled(seen, true));
+  SeenPolicy late(*scene.clients, "shop");
+  cr_assert(scene.world.run_until([&] { return late.is("balancer=least:"); }));
+  scene.etcd.start();
+  cr_assert(scene.until_troubled(seen, false));
+  cr_assert_eq(policy.texts.size(), 1u);
+  put(scene.etcd, scene.world, "/nebula/.policy/shop", "balancer=random:");
+  cr_assert(scene.world.run_until([&] { return policy.is("balancer=random:"); }));
+}
+
+Test(registry_etcd, a_policy_that_was_changed_or_removed_while_it_was_away_is_seen_when_it_is_back) {
+  NEEDS_ETCD;
+  Scene scene;
+  put(scene.etcd, scene.world, "/nebula/.policy/shop", "first");
+  put(scene.etcd, scene.world, "/nebula/.policy/cart", "first");
+  SeenPolicy shop(*scene.clients, "shop"), cart(*scene.clients, "cart");
+  cr_assert(scene.world.run_until([&] { return shop.is("first") && cart.is("first"); }));
+  scene.etcd.kill();
+  scene.etcd.start();
+  put(scene.etcd, scene.world, "/nebula/.policy/shop", "second");
+  put(scene.etcd, scene.world, "/nebula/.policy/cart", std::nullopt);
+  cr_assert(scene.world.run_until([&] { return shop.is("second") && cart.is(std::nullopt); }, sec(20)));
+}
+
 Test(registry_etcd, a_compacted_history_is_read_anew) {
   NEEDS_ETCD;
   Scene scene;

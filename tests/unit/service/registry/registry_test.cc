@@ -4,6 +4,8 @@
 
 #include <criterion/criterion.h>
 
+#include <filesystem>
+
 #include "kit/etcd.h"
 #include "kit/registry_world.h"
 #include "loop/loop_thread.h"
@@ -19,12 +21,21 @@ namespace {
 
 using Ids = std::vector<std::string>;
 
+void put_file(const std::string& path, const std::optional<std::string>& content) {
+  if (content)
+    write_file(path, *content);
+  else
+    std::filesystem::remove(path);
+}
+
 class Subject {
  public:
   virtual ~Subject() = default;
   virtual Registry& registry() = 0;
   virtual void end() = 0;  // destroys the registry
   virtual bool until(const std::function<bool()>& holds) = 0;
+  // Puts a policy where it keeps them; none: removes it.
+  virtual void put_policy(const std::string& name, const std::optional<std::string>& text) = 0;
 
   Status announce(const std::string& service, const std::string& id, std::unique_ptr<Lease>* lease) {
     std::optional<Status> outcome;
@@ -42,6 +53,9 @@ class HostSubject final : public Subject {
   Registry& registry() override { return *host_.registry; }
   void end() override { host_.registry.reset(); }
   bool until(const std::function<bool()>& holds) override { return host_.until(holds); }
+  void put_policy(const std::string& name, const std::optional<std::string>& text) override {
+    put_file(directory_.file(name + ".policy"), text);
+  }
 
  private:
   TempDirectory directory_;
@@ -52,6 +66,9 @@ class MemSubject final : public Subject {
  public:
   explicit MemSubject(Duration delay) : registry_(std::make_unique<MemRegistry>(loop_, delay)) {}
   Registry& registry() override { return *registry_; }
+  void put_policy(const std::string& name, const std::optional<std::string>& text) override {
+    registry_->set_policy(name, text);
+  }
   void end() override { registry_.reset(); }
   bool until(const std::function<bool()>& holds) override {
     while (!holds())
@@ -72,6 +89,7 @@ class PostedSubject final : public Subject {
     registry_ = std::make_unique<PostedRegistry>(*home_, *mem_, *loop_);
   }
   Registry& registry() override { return *registry_; }
+  void put_policy(const std::string&, const std::optional<std::string>&) override {}  // policy_places_test.cc
   void end() override { registry_.reset(); }
   bool until(const std::function<bool()>& holds) override {
     Time end = loop_->now() + sec(10);
@@ -92,6 +110,9 @@ class PostedSubject final : public Subject {
 // A real one, where there is one.
 class EtcdSubject final : public Subject {
  public:
+  void put_policy(const std::string& name, const std::optional<std::string>& text) override {
+    put(etcd_, world_, "/nebula/.policy/" + name, text);
+  }
   Registry& registry() override { return *registry_; }
   void end() override { registry_.reset(); }
   bool until(const std::function<bool()>& holds) override { return world_.run_until(holds); }
@@ -112,6 +133,9 @@ std::unique_ptr<Registry> several(Each... each) {
 // Two in one simulated world, of which the first is the slower one.
 class TwoMemsSubject final : public Subject {
  public:
+  void put_policy(const std::string& name, const std::optional<std::string>& text) override {
+    second_->set_policy(name, text);
+  }
   Registry& registry() override { return *registry_; }
   void end() override { registry_.reset(); }
   bool until(const std::function<bool()>& holds) override {
@@ -122,13 +146,18 @@ class TwoMemsSubject final : public Subject {
 
  private:
   SimLoop loop_{7};
+  MemRegistry* second_ = new MemRegistry(loop_);
   std::unique_ptr<Registry> registry_ =
-      several(std::make_unique<MemRegistry>(loop_, ms(20)), std::make_unique<MemRegistry>(loop_));
+      several(std::make_unique<MemRegistry>(loop_, ms(20)), std::unique_ptr<MemRegistry>(second_));
 };
 
 // host: and, where there is one, a real etcd; else mem:.
 class HostAndMoreSubject final : public Subject {
  public:
+  void put_policy(const std::string& name, const std::optional<std::string>& text) override {
+    if (etcd_ != nullptr) return put(*etcd_, world_, "/nebula/.policy/" + name, text);
+    put_file(directory_.file(name + ".policy"), text);
+  }
   Registry& registry() override { return *registry_; }
   void end() override { registry_.reset(); }
   bool until(const std::function<bool()>& holds) override { return world_.run_until(holds); }
@@ -148,7 +177,9 @@ class HostAndMoreSubject final : public Subject {
               more());
 };
 
-void on_each(void (*behaviour)(Subject& subject)) {
+enum Which { all, those_that_keep_policies };
+
+void on_each(void (*behaviour)(Subject& subject), Which which = all) {
   {
     MemSubject mem{Duration()};
     behaviour(mem);
@@ -161,7 +192,7 @@ void on_each(void (*behaviour)(Subject& subject)) {
     HostSubject host;
     behaviour(host);
   }
-  {
+  if (which == all) {
     PostedSubject posted;
     behaviour(posted);
   }
@@ -396,6 +427,102 @@ Test(registry, answers_an_announcement_also_when_it_goes_first) {
     subject.end();
     cr_assert(code.has_value());
   });
+}
+
+// ---- policies that stand in it
+
+Test(registry, tells_which_policy_stands_there_in_a_later_step) {
+  on_each(
+      [](Subject& subject) {
+        cr_assert(subject.registry().keeps_policies());
+        subject.put_policy("shop", "balancer=least:");
+        SeenPolicy shop(subject.registry(), "shop"), none(subject.registry(), "none");
+        cr_assert(shop.texts.empty() && none.texts.empty());
+        cr_assert(subject.until([&] { return shop.is("balancer=least:") && none.is(std::nullopt); }));
+        cr_assert_eq(shop.texts.size(), 1u);
+      },
+      those_that_keep_policies);
+}
+
+Test(registry, tells_each_change_of_a_policy_and_that_it_is_gone) {
+  on_each(
+      [](Subject& subject) {
+        SeenPolicy early(subject.registry(), "shop");
+        cr_assert(subject.until([&] { return early.is(std::nullopt); }));
+        for (const char* text : {"balancer=least:", "not a policy at all", ""}) {
+          subject.put_policy("shop", text);
+          cr_assert(subject.until([&] { return early.is(text); }));
+        }
+        SeenPolicy late(subject.registry(), "shop");
+        cr_assert(subject.until([&] { return late.is(""); }));
+        subject.put_policy("shop", std::nullopt);
+        cr_assert(subject.until([&] { return early.is(std::nullopt) && late.is(std::nullopt); }));
+        cr_assert_eq(late.texts.size(), 2u);
+      },
+      those_that_keep_policies);
+}
+
+Test(registry, keeps_policies_and_instances_apart) {
+  on_each(
+      [](Subject& subject) {
+        subject.put_policy("hello", "first");
+        SeenPolicy hello(subject.registry(), "hello"), help(subject.registry(), "help");
+        Seen seen(subject.registry(), "hello"), other(subject.registry(), "hell");
+        cr_assert(subject.until([&] { return hello.is("first") && seen.ids().empty() && other.ids().empty(); }));
+        cr_assert(other.snapshots.back().similar.empty(), "a policy is no service");
+        std::unique_ptr<Lease> lease;
+        cr_assert(subject.announce("hello", "a", &lease).ok());
+        subject.put_policy("help", "second");
+        cr_assert(subject.until([&] { return seen.ids() == Ids{"a"} && help.is("second"); }));
+        cr_assert_eq(hello.texts.size(), 1u);
+      },
+      those_that_keep_policies);
+}
+
+Test(registry, tells_a_policy_before_the_instances_that_it_is_for) {
+  on_each(
+      [](Subject& subject) {
+        subject.put_policy("hello", "first");
+        SeenPolicy policy(subject.registry(), "hello");
+        bool was_first = false, is_told = false;
+        std::unique_ptr<Watch> watch = subject.registry().watch("hello", [&](Snapshot) {
+          was_first = !policy.texts.empty();
+          is_told = true;
+        });
+        cr_assert(subject.until([&] { return is_told; }));
+        cr_assert(was_first);
+      },
+      those_that_keep_policies);
+}
+
+Test(registry, says_nothing_of_a_policy_after_the_watch_has_ended) {
+  on_each(
+      [](Subject& subject) {
+        SeenPolicy ended(subject.registry(), "hello"), seen(subject.registry(), "hello");
+        ended.watch.reset();
+        subject.put_policy("hello", "first");
+        cr_assert(subject.until([&] { return seen.is("first"); }));
+        cr_assert(ended.texts.empty());
+      },
+      those_that_keep_policies);
+}
+
+Test(registry, may_be_destroyed_when_it_tells_of_a_policy) {
+  on_each(
+      [](Subject& subject) {
+        bool is_over = false;
+        SeenPolicy before(subject.registry(), "hello");
+        std::unique_ptr<Watch> watch = subject.registry().watch_kept_policy("hello", [&](std::optional<std::string>) {
+          subject.end();
+          is_over = true;
+        });
+        SeenPolicy after(subject.registry(), "hello");
+        Seen seen(subject.registry(), "hello");
+        cr_assert(subject.until([&] { return is_over; }));
+        cr_assert(after.texts.empty() && seen.snapshots.empty());
+        watch.reset();
+      },
+      those_that_keep_policies);
 }
 
 Test(registry_mem, kills_an_instance_whose_lease_then_holds_nothing) {

@@ -194,6 +194,42 @@ Test(registry_several, takes_the_local_address_of_the_first_that_has_one) {
   cr_assert_eq(broken->local_address("x").status().code(), Code::unavailable, "a reason to know");
 }
 
+Test(registry_several, has_the_policy_of_the_first_that_has_one) {
+  SimLoop loop(1);
+  Two two(loop, ms(20));
+  two.first->set_policy("shop", "of the first");
+  two.second->set_policy("shop", "of the second");
+  two.second->set_policy("cart", "for carts");
+  SeenPolicy shop(*two.both, "shop"), cart(*two.both, "cart"), none(*two.both, "none");
+  loop.run_for(ms(10));
+  cr_assert(shop.texts.empty() && cart.texts.empty(), "the first is slow, and goes first");
+  loop.run_for(ms(20));
+  cr_assert(shop.is("of the first") && cart.is("for carts") && none.is(std::nullopt));
+  two.second->set_policy("shop", "of the second, again");
+  loop.run_for(ms(30));
+  cr_assert_eq(shop.texts.size(), 1u);
+  two.first->set_policy("shop", std::nullopt);
+  loop.run_for(ms(30));
+  cr_assert(shop.is("of the second, again"));
+  two.second->set_policy("shop", std::nullopt);
+  loop.run_for(ms(30));
+  cr_assert(shop.is(std::nullopt));
+  two.first->set_policy("cart", "for all carts");
+  loop.run_for(ms(30));
+  cr_assert(cart.is("for all carts"));
+}
+
+Test(registry_several, asks_only_those_for_policies_that_keep_some) {
+  SimLoop loop(1);
+  MemRegistry* mem = new MemRegistry(loop);
+  mem->set_policy("shop", "of mem");
+  std::unique_ptr<Registry> both = Two::as_one(new Scripted, mem);
+  SeenPolicy shop(*both, "shop");
+  loop.run_for(ms(1));
+  cr_assert(both->keeps_policies() && shop.is("of mem"));
+  cr_assert(!Two::as_one(new Scripted, new Scripted)->keeps_policies());
+}
+
 Test(registry_several, is_written_with_spaces_between) {
   SimWorld world;
   Drivers drivers = built_in_drivers();
