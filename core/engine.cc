@@ -6,7 +6,7 @@
 #include "base/heap.h"
 #include "loop/loop_thread.h"
 #include "loop/sim_loop.h"
-#include "service/policy_files.h"
+#include "service/policy_places.h"
 #include "service/registry/posted.h"
 #include "service/registry/several.h"
 
@@ -66,8 +66,8 @@ Result<std::unique_ptr<Engine>> Engine::make(const Config& config) {
   TRY(std::vector<Url> registries, parse_registries(config.registry));
   std::unique_ptr<Engine> engine(new Engine(std::move(registries), config));
   engine->policy_text_ = config.policy;
-  if (std::optional<std::string> path = policy_file_of(config.policy)) {
-    TRY(engine->policy_text_, read_policy_file(*path));
+  if (std::optional<std::string> place = policy_place_of(config.policy)) {
+    TRY(engine->policy_text_, engine->policy_at(*place));
   }
   Status status = engine->check_policy_text(engine->policy_text_);
   if (!status.ok()) return engine->policy_text_ == config.policy ? status : status.with_context(config.policy);
@@ -93,10 +93,24 @@ Status Engine::check_policy_text(std::string_view text) const {
 }
 
 Status Engine::check_policy(std::string_view text) const {
-  std::optional<std::string> path = policy_file_of(text);
-  if (!path) return check_policy_text(text);
-  Result<std::string> read = read_policy_file(*path);
+  std::optional<std::string> place = policy_place_of(text);
+  if (!place) return check_policy_text(text);
+  Result<std::string> read = policy_at(*place);
   return read.ok() ? check_policy_text(*read).with_context(text) : read.status();
+}
+
+Result<std::string> Engine::policy_at(const std::string& place) const {
+  TRY(std::string text, first_policy_at(place));
+  if (!is_in_registry(place)) return text;
+  Nowhere nowhere(drivers_);
+  std::string all;
+  for (const Url& url : registry_urls_) {
+    Result<std::unique_ptr<Registry>> registry = drivers_.registries.open(url, nowhere.network.env());
+    if (registry.status().code() == Code::invalid_argument) return registry.status();
+    if (registry.ok() && (*registry)->keeps_policies()) return text;
+    all.append(all.empty() ? "" : " ").append(url.text());
+  }
+  return failed_precondition("policy " + place + ": none can stand in " + all + "; host: and etcd: keep policies");
 }
 
 Result<std::unique_ptr<Registry>> Engine::registry_for(Loop& loop) {
@@ -124,7 +138,7 @@ Status Engine::start_home() {
     Result<std::unique_ptr<Registry>> registry = open_registries(registry_urls_, drivers_.registries, home->network.env());
     status = registry.status();
     if (registry.ok())
-      home->registry = std::make_unique<RegistryWithFiles>(
+      home->registry = std::make_unique<RegistryWithPlaces>(
           std::move(*registry), loop, log_, [this](std::string_view text) { return check_policy_text(text); });
   });
   if (!status.ok()) return status;

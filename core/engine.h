@@ -26,7 +26,7 @@ namespace nebula {
 
 struct Config {
   std::string registry = "host:";  // or several, with spaces between: service/registry/several.h
-  std::string policy = "";  // of all channels: service/policy.h, or file:/path of such a text, which may change
+  std::string policy = "";  // of all channels: service/policy.h, or the place of such a text: service/policy_places.h
   Level log = Level::warn;
   bool has_housekeeper = true;
 };
@@ -57,6 +57,7 @@ class Engine {
 
   Engine(std::vector<Url> registries, const Config& config);
   Status check_policy_text(std::string_view text) const;
+  Result<std::string> policy_at(const std::string& place) const;  // that a program begins with
   Status start_home();  // with threads_lock_ held
 
   const Drivers drivers_;

@@ -3,7 +3,7 @@
 
 #include <vector>
 
-#include "service/policy_files.h"
+#include "service/policy_places.h"
 
 namespace nebula {
 
@@ -22,21 +22,21 @@ class LivePolicies::Following final : public Watch {
 LivePolicies::LivePolicies(std::string shared, std::string text, const Policies::Drivers& drivers, const Env& env,
                            GetRegistry registry)
     : shared_(std::move(shared)), drivers_(drivers), env_(env), registry_(std::move(registry)) {
-  if (std::optional<std::string> path = policy_file_of(shared_)) files_[*path].text = std::move(text);
+  if (std::optional<std::string> place = policy_place_of(shared_)) places_[*place].text = std::move(text);
 }
 
 Result<std::string> LivePolicies::text_of(const std::string& said) {
-  std::optional<std::string> path = policy_file_of(said);
-  if (!path) return said;
-  auto found = files_.find(*path);
-  if (found == files_.end()) {
-    TRY(std::string text, read_policy_file(*path));
-    found = files_.emplace(*path, File{std::move(text)}).first;
+  std::optional<std::string> place = policy_place_of(said);
+  if (!place) return said;
+  auto found = places_.find(*place);
+  if (found == places_.end()) {
+    TRY(std::string text, first_policy_at(*place));
+    found = places_.emplace(*place, Place{std::move(text)}).first;
   }
   if (found->second.watch == nullptr) {
     TRY(Registry * registry, registry_());
     found->second.watch = registry->watch_policy(
-        "file:" + *path, [this, path = *path](std::string text) { on_text(path, std::move(text)); });
+        *place, [this, place = *place](std::string text) { on_text(place, std::move(text)); });
   }
   return found->second.text;
 }
@@ -51,7 +51,7 @@ Result<Policies> LivePolicies::now(const std::string& own) {
 }
 
 void LivePolicies::follow(Channel& channel, const std::string& service, const std::string& own) {
-  if (!policy_file_of(shared_) && !policy_file_of(own)) return;
+  if (!policy_place_of(shared_) && !policy_place_of(own)) return;
   uint64_t id = ++ids_given_;
   followers_[id] = {own, [&channel, service, env = env_](const Policies& policies) {
                       Result<ChannelPolicy> policy = policies.open(service, env);
@@ -60,14 +60,14 @@ void LivePolicies::follow(Channel& channel, const std::string& service, const st
   channel.hold(std::make_unique<Following>(anchor_.ref(), id));
 }
 
-void LivePolicies::on_text(const std::string& path, std::string text) {
-  File& file = files_[path];
-  if (file.text == text) return;
-  file.text = std::move(text);
-  bool is_shared = policy_file_of(shared_) == path;
+void LivePolicies::on_text(const std::string& at, std::string text) {
+  Place& place = places_[at];
+  if (place.text == text) return;
+  place.text = std::move(text);
+  bool is_shared = policy_place_of(shared_) == at;
   std::vector<uint64_t> ids;
   for (const auto& [id, follower] : followers_)
-    if (is_shared || policy_file_of(follower.own) == path) ids.push_back(id);
+    if (is_shared || policy_place_of(follower.own) == at) ids.push_back(id);
   for (uint64_t id : ids) {
     // A channel that takes its policy answers calls that wait, and so others may end.
     auto follower = followers_.find(id);

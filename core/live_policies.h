@@ -1,5 +1,5 @@
 // core/live_policies.h - LivePolicies: what the channels of one loop do, as the program and each channel have said it; where
-// that stands in a file, as the file says now. Lives on that loop, owned by its Worker.
+// that stands in a file or in the registry, as it says there now. Lives on that loop, owned by its Worker.
 #pragma once
 
 #include <map>
@@ -14,9 +14,9 @@ namespace nebula {
 
 class LivePolicies {
  public:
-  using GetRegistry = Fn<Result<Registry*>()>;  // that tells of files
+  using GetRegistry = Fn<Result<Registry*>()>;  // that tells of places
 
-  // `shared` is the program's, or file:/path; `text` what stood there when the engine was made.
+  // `shared` is the program's, or the place of one; `text` what stood there when the engine was made.
   LivePolicies(std::string shared, std::string text, const Policies::Drivers& drivers, const Env& env, GetRegistry registry);
 
   // Of a channel that says that itself, before what is shared.
@@ -26,7 +26,7 @@ class LivePolicies {
 
  private:
   class Following;
-  struct File {
+  struct Place {
     std::string text;
     std::unique_ptr<Watch> watch = {};  // null: nobody has asked yet
   };
@@ -36,13 +36,13 @@ class LivePolicies {
   };
 
   Result<std::string> text_of(const std::string& said);
-  void on_text(const std::string& path, std::string text);
+  void on_text(const std::string& at, std::string text);
 
   const std::string shared_;
   const Policies::Drivers drivers_;
   const Env env_;
   GetRegistry registry_;
-  std::map<std::string, File> files_;  // by path
+  std::map<std::string, Place> places_;
   std::map<uint64_t, Follower> followers_;
   uint64_t ids_given_ = 0;
   Anchor<LivePolicies> anchor_{*this};

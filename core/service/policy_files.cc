@@ -1,32 +1,16 @@
-// service/policy_files.cc - read, compare, check, tell.
+// service/policy_files.cc - watch, read, tell.
 #include "service/policy_files.h"
 
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
 #include <utility>
 
+#include "service/registry/policy_texts.h"
+
 namespace nebula {
-
-namespace {
-
-// A policy is a few lines; a service config of hundreds of methods some tens of KB. More is another file.
-constexpr size_t policy_bytes_max = 256u << 10;
-
-std::string_view trimmed(std::string_view text) {
-  constexpr std::string_view spaces = " \t\r\n";
-  size_t first = text.find_first_not_of(spaces);
-  return first == std::string_view::npos ? "" : text.substr(first, text.find_last_not_of(spaces) - first + 1);
-}
-
-}  // namespace
-
-std::optional<std::string> policy_file_of(std::string_view text) {
-  text = trimmed(text);
-  if (!text.starts_with("file:")) return std::nullopt;
-  return std::string(text.substr(5));
-}
 
 Result<std::string> read_policy_file(const std::string& path) {
   size_t slash = path.rfind('/');
@@ -35,7 +19,7 @@ Result<std::string> read_policy_file(const std::string& path) {
   auto failed = [&path] { return unavailable("policy file:" + path + ": " + std::strerror(errno)); };
   Fd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
   if (!fd) return failed();
-  std::string text(policy_bytes_max + 1, '\0');
+  std::string text(limits::policy_bytes_max + 1, '\0');
   size_t size = 0;
   while (size < text.size()) {
     ssize_t count = read(fd.get(), text.data() + size, text.size() - size);
@@ -43,45 +27,21 @@ Result<std::string> read_policy_file(const std::string& path) {
     if (count == 0) break;
     size += static_cast<size_t>(count);
   }
-  if (size > policy_bytes_max)
-    return invalid_argument("policy file:" + path + ": larger than " + std::to_string(policy_bytes_max >> 10) + " KiB");
+  if (size > limits::policy_bytes_max)
+    return invalid_argument("policy file:" + path + ": larger than " + std::to_string(limits::policy_bytes_max >> 10) + " KiB");
   text.resize(size);
   return text;
 }
 
-class PolicyFile::Reader final : public Watch {
- public:
-  Reader(Anchor<PolicyFile>::Ref file, uint64_t id) : file_(std::move(file)), id_(id) {}
-  ~Reader() override {
-    if (PolicyFile* file = file_.get()) file->readers_.erase(id_);
-  }
-
- private:
-  Anchor<PolicyFile>::Ref file_;
-  uint64_t id_;
-};
-
-PolicyFile::PolicyFile(std::string path, Loop& loop, Log& log, Check& check)
+PolicyFile::PolicyFile(std::string path, Loop& loop, OnLook on_look)
     : path_(std::move(path)),
       directory_(path_.substr(0, std::max<size_t>(path_.rfind('/'), 1))),
       name_(path_.substr(path_.rfind('/') + 1)),
       loop_(loop),
-      log_(log),
-      check_(check) {
+      on_look_(std::move(on_look)) {
   DirectoryWatch::Owner& owner = *this;
   watch_ = std::make_unique<DirectoryWatch>(loop_, directory_, owner);
-  look();
-}
-
-std::unique_ptr<Watch> PolicyFile::watch(Fn<void(std::string)> on_text) {
-  uint64_t id = ++ids_given_;
-  readers_[id] = std::move(on_text);
-  loop_.later([self = anchor_.ref(), id] {
-    PolicyFile* file = self.get();
-    if (file == nullptr || !file->good_) return;
-    if (auto reader = file->readers_.find(id); reader != file->readers_.end()) reader->second(*file->good_);
-  });
-  return std::make_unique<Reader>(anchor_.ref(), id);
+  on_look_(read_policy_file(path_));
 }
 
 // A directory that has gone is looked for now and then, as the watch does when it has none.
@@ -96,38 +56,7 @@ void PolicyFile::on_events(std::vector<DirectoryEvent> events) {
     DirectoryWatch::Owner& owner = *this;
     watch_ = std::make_unique<DirectoryWatch>(loop_, directory_, owner);
   }
-  if (is_ours || must_begin) look();
-}
-
-void PolicyFile::look() {
-  Result<std::string> text = read_policy_file(path_);
-  if (!text.ok()) {
-    if (std::exchange(seen_, std::nullopt) || !good_)
-      NEBULA_LOG(log_, warn, std::string(text.status().message()) + "; the policy stays as it was");
-    return;
-  }
-  if (seen_ == *text) return;
-  seen_ = std::move(*text);
-  if (Status status = check_(*seen_); !status.ok()) {
-    NEBULA_LOG(log_, warn, "file:" + path_ + ": " + std::string(status.message()) + "; the policy stays as it was");
-    return;
-  }
-  if (good_ == seen_) return;
-  NEBULA_LOG(log_, info, "policy file:" + path_ + " is in force");
-  good_ = seen_;
-  tell();
-}
-
-void PolicyFile::tell() {
-  for (auto& [id, on_text] : readers_) on_text(*good_);
-}
-
-std::unique_ptr<Watch> RegistryWithFiles::watch_policy(std::string_view place, Fn<void(std::string)> on_text) {
-  std::optional<std::string> path = policy_file_of(place);
-  if (!path) return inner_->watch_policy(place, std::move(on_text));
-  std::unique_ptr<PolicyFile>& file = files_[*path];
-  if (file == nullptr) file = std::make_unique<PolicyFile>(*path, loop_, log_, check_);
-  return file->watch(std::move(on_text));
+  if (is_ours || must_begin) on_look_(read_policy_file(path_));
 }
 
 }  // namespace nebula

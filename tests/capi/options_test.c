@@ -149,3 +149,28 @@ Test(options, refuse_a_policy_with_a_typo_and_say_what_there_is) {
   cr_assert_null(nebula_engine_new(&of_engine, &error));
   cr_assert_not_null(strstr(error.message, "there is no option \"tires\"; there are: tries, budget"), "%s", error.message);
 }
+
+Test(options, refuse_a_policy_in_a_registry_that_keeps_none) {
+  nebula_error error;
+  nebula_engine_options of_engine = {sizeof of_engine, 0, "static:127.0.0.1:1 dns:example.org", 0};
+  nebula_engine *engine = nebula_engine_new(&of_engine, &error);
+  nebula_channel_options options = {.size = sizeof options, .policy = "registry:shop"};
+  cr_assert_null(nebula_channel_new(engine, "mem:x", &options, &error));
+  cr_assert_not_null(strstr(error.message, "policy registry:shop: none can stand in static:127.0.0.1:1 dns:example.org"), "%s",
+                     error.message);
+  nebula_engine_free(engine);
+  cr_assert_eq(setenv("NEBULA_POLICY", "registry:", 1), 0);
+  cr_assert_null(nebula_engine_new(&of_engine, &error));
+  cr_assert_not_null(strstr(error.message, "policy registry:default"), "%s", error.message);
+  of_engine.registry = "mem:";
+  engine = nebula_engine_new(&of_engine, &error);
+  cr_assert_not_null(engine, "%s", error.message);
+  options.policy = "registry:no/good";
+  cr_assert_null(nebula_channel_new(engine, "mem:x", &options, &error));
+  cr_assert_not_null(strstr(error.message, "write registry: or registry:name"), "%s", error.message);
+  options.policy = "registry:shop";
+  nebula_channel *channel = nebula_channel_new(engine, "nebula://hello", &options, &error);
+  cr_assert_not_null(channel, "%s", error.message);
+  nebula_channel_free(channel);
+  nebula_engine_free(engine);
+}

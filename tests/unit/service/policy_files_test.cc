@@ -6,10 +6,10 @@
 #include <cstdio>
 #include <filesystem>
 
-#include "drivers.h"
 #include "kit/registry_world.h"
 #include "kit/world.h"
-#include "service/policy.h"
+#include "service/policy_places.h"
+#include "service/registry/mem.h"
 
 using namespace nebula;
 using namespace nebula::kit;
@@ -19,8 +19,7 @@ namespace {
 struct Scene {
   Scene() {
     write("first");
-    file = std::make_unique<PolicyFile>(path(), world.loop, world.log, check);
-    watch = file->watch([this](std::string text) { texts.push_back(std::move(text)); });
+    watch = registry.watch_policy("file:" + path(), [this](std::string text) { texts.push_back(std::move(text)); });
   }
 
   std::string path() const { return directory.file("conf/policy"); }
@@ -34,9 +33,9 @@ struct Scene {
 
   TempDirectory directory;
   RealWorld world;
-  PolicyFile::Check check{[](std::string_view text) { return text == "bad" ? invalid_argument("bad") : Status(); }};
   std::vector<std::string> texts;
-  std::unique_ptr<PolicyFile> file;
+  RegistryWithPlaces registry{std::make_unique<MemRegistry>(world.loop), world.loop, world.log,
+                              [](std::string_view text) { return text == "bad" ? invalid_argument("bad") : Status(); }};
   std::unique_ptr<Watch> watch;
 };
 
@@ -101,7 +100,8 @@ Test(policy_files, tell_nobody_who_has_stopped_listening) {
   Scene scene;
   cr_assert(scene.until_told("first"));
   std::vector<std::string> others;
-  std::unique_ptr<Watch> other = scene.file->watch([&others](std::string text) { others.push_back(std::move(text)); });
+  std::unique_ptr<Watch> other = scene.registry.watch_policy(
+      "file:" + scene.path(), [&others](std::string text) { others.push_back(std::move(text)); });
   scene.watch.reset();
   scene.write("second");
   cr_assert(scene.world.run_until([&] { return !others.empty() && others.back() == "second"; }));
@@ -117,6 +117,4 @@ Test(policy_files, say_what_is_wrong_with_a_place) {
     cr_assert(error_of(path).find("write file:/path/name") != std::string::npos, "%s", path);
   write_file(directory.file("large"), std::string(300 << 10, ' '));
   cr_assert(error_of(directory.file("large")).find("larger than 256 KiB") != std::string::npos);
-  cr_assert(policy_file_of(" file:/etc/policy\n") == "/etc/policy");
-  cr_assert(!policy_file_of("retry: balancer=p2c:"));
 }
