@@ -12,15 +12,6 @@ namespace nebula {
 
 namespace {
 
-// A server that was started anew with the same methods has the same; it tells versions apart, and nothing else.
-std::string digest_of(std::string_view document) {
-  static constexpr char digits[] = "0123456789abcdef";
-  uint64_t hash = hash64(document);
-  std::string text;
-  for (int shift = 60; shift >= 0; shift -= 4) text.push_back(digits[hash >> shift & 15]);
-  return text;
-}
-
 // Messages of protobuf that it refers to, and those that they refer to.
 Result<std::string> with_messages(std::string document, ProtoSchemas& messages) {
   while (true) {
@@ -55,7 +46,7 @@ Status Descriptions::complete(const Router& router, const Descriptors& descripto
     if (described != router.methods_of(service))
       return invalid_argument("the methods that \"" + service + "\" is said to have are not those that it has");
     TRY(std::string text, with_messages(std::move(document.text), messages));
-    document = {text, digest_of(text)};
+    document = {text, hash64(text)};
   }
   for (const std::string& service : router.services()) {
     if (documents_.contains(service)) continue;
@@ -63,7 +54,7 @@ Status Descriptions::complete(const Router& router, const Descriptors& descripto
     if (text.empty()) continue;
     // Files that make no description are good enough for reflection.
     if (Result<std::string> whole = with_messages(std::move(text), messages); whole.ok())
-      documents_.emplace(service, Document{*whole, digest_of(*whole)});
+      documents_.emplace(service, Document{*whole, hash64(*whole)});
   }
   return {};
 }
@@ -85,8 +76,9 @@ void Description::call(Request request, Reply reply) {
   if (document == nullptr) return reply(Status(Code::not_found, "no description of \"" + service + "\" here"));
 
   Nebula__V1__GetResponse answer = NEBULA__V1__GET_RESPONSE__INIT;
-  answer.digest = const_cast<char*>(document->digest.c_str());
-  if (known != document->digest) answer.document = const_cast<char*>(document->text.c_str());
+  std::string digest = hex64(document->digest);
+  answer.digest = const_cast<char*>(digest.c_str());
+  if (known != digest) answer.document = const_cast<char*>(document->text.c_str());
   Block* block = Block::make(nebula__v1__get_response__get_packed_size(&answer));
   NEBULA_ASSERT(block != nullptr);
   block->set_size(nebula__v1__get_response__pack(&answer, reinterpret_cast<uint8_t*>(block->data())));

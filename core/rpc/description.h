@@ -15,7 +15,8 @@ class Descriptions {
  public:
   struct Document {
     std::string text;
-    std::string digest;
+    // A server that was started anew with the same methods has the same; it tells versions apart, and nothing else.
+    uint64_t digest = 0;
   };
 
   // What the program says of a service. invalid_argument: this is no description of it. already_exists.
