@@ -171,6 +171,7 @@ Status nebula_server::start(std::vector<Spread> spreads) {
       Result<Registry*> registry = is_first && is_named ? worker.registry() : Result<Registry*>(nullptr);
       if (!(status = registry.status()).ok()) return;
       branch->running = std::make_unique<AnnouncedServer>(worker.env(), *registry, branch->router, share);
+      branch->running->describe(descriptions);
       if (is_first) {
         status = listen_all(*branch->running, services);
         if (status.ok() && branches.size() > 1) shared = branch->running->share();
@@ -340,8 +341,10 @@ int32_t nebula_server_health(nebula_server* server, const char* service, int32_t
   if (server->engine->is_forked()) return NEBULA_E_FORKED;
   if (!server->has_started()) return NEBULA_E_STATE;
   for (const std::unique_ptr<Branch>& branch : server->branches)
-    branch->loop().post(
-        [branch = branch.get(), service = std::string(service), state] { branch->health.set(service, state); });
+    branch->loop().post([branch = branch.get(), service = std::string(service), state] {
+      branch->health.set(service, state);
+      branch->running->set_health(service, state == Health::State::serving);
+    });
   return NEBULA_OK;
 }
 

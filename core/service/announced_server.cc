@@ -59,22 +59,44 @@ void AnnouncedServer::announce(const std::vector<std::string>& names, Done<bool>
   if (Status status = describe_self(&self); !status.ok()) return done(std::move(status));
   std::shared_ptr<Tally> tally = std::make_shared<Tally>(Tally{names.size(), {}, std::move(done)});
   for (const std::string& name : names) {
+    const Descriptions::Document* document = descriptions_ != nullptr ? descriptions_->find(name) : nullptr;
+    self.description = document != nullptr ? document->digest : 0;
     registry_->announce(name, self,
                         [self = anchor_.ref(), tally, name](Result<std::unique_ptr<Lease>> lease) {
                           AnnouncedServer* server = self.get();
-                          if (lease.ok() && server != nullptr) server->leases_.push_back(std::move(*lease));
+                          if (lease.ok() && server != nullptr)
+                            server->tell_health(server->announced_.emplace_back(name, std::move(*lease)));
                           tally->count(lease.ok() ? Status() : lease.status().with_context("announce \"" + name + "\""));
                         });
   }
 }
 
+void AnnouncedServer::set_health(std::string_view name, bool serves) {
+  if (serves)
+    unwell_.erase(std::string(name));
+  else
+    unwell_.emplace(name);
+  for (Announced& each : announced_) tell_health(each);
+}
+
+void AnnouncedServer::tell_health(Announced& announced) {
+  bool is_unwell = unwell_.contains("") || unwell_.contains(announced.name);
+  if (std::exchange(announced.is_unwell, is_unwell) == is_unwell) return;
+  announced.lease->mark(is_unwell ? Mark::unwell : Mark::well,
+                        [self = anchor_.ref(), name = announced.name](Result<bool> marked) {
+                          if (AnnouncedServer* server = self.get(); server != nullptr && !marked.ok())
+                            NEBULA_LOG(server->log_, info,
+                                       "\"" + name + "\": not every caller knows of its health: " + marked.status().text());
+                        });
+}
+
 // First the mark: a connection that is told to go before callers know of it would be dialled again at once.
 void AnnouncedServer::step_down(Duration wait, Fn<void(Duration left)> then) {
-  if (std::exchange(has_stepped_down_, true) || leases_.empty()) return then(wait);
+  if (std::exchange(has_stepped_down_, true) || announced_.empty()) return then(wait);
   Time until = loop_.now() + wait;
   stepped_down_ = std::move(then);
   step_timer_ = loop_.after(std::min(wait, limits::drain_mark_wait), [this, until] { go_on(until); });
-  std::shared_ptr<Tally> tally(new Tally{leases_.size(), {}, [self = anchor_.ref(), until](Result<bool> marked) {
+  std::shared_ptr<Tally> tally(new Tally{announced_.size(), {}, [self = anchor_.ref(), until](Result<bool> marked) {
     AnnouncedServer* server = self.get();
     if (server == nullptr) return;
     if (!marked.ok()) NEBULA_LOG(server->log_, info, "drains, but not every caller knows: " + marked.status().text());
@@ -83,8 +105,8 @@ void AnnouncedServer::step_down(Duration wait, Fn<void(Duration left)> then) {
       if (self.get() != nullptr) self.get()->go_on(until);
     });
   }});
-  for (const std::unique_ptr<Lease>& lease : leases_)
-    lease->drain([tally](Result<bool> marked) { tally->count(marked.status()); });
+  for (const Announced& each : announced_)
+    each.lease->drain([tally](Result<bool> marked) { tally->count(marked.status()); });
 }
 
 void AnnouncedServer::go_on(Time until) {
@@ -97,7 +119,7 @@ void AnnouncedServer::go_on(Time until) {
 void AnnouncedServer::drain(Duration wait, Fn<void()> then) {
   step_down(wait, [this, then = std::move(then)](Duration left) mutable {
     server_.drain(left, [this, then = std::move(then)]() mutable {
-      leases_.clear();
+      announced_.clear();
       then();
     });
   });

@@ -4,12 +4,14 @@
 #pragma once
 
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "base/driver.h"
 #include "loop/anchor.h"
 #include "loop/loop.h"
+#include "rpc/description.h"
 #include "rpc/server.h"
 #include "service/registry/registry.h"
 
@@ -26,8 +28,14 @@ class AnnouncedServer {
   // tcp://127.0.0.1:P, P the first free port from a hash of `name` on. So a service keeps its port over restarts.
   Status listen_default(std::string_view name);
 
+  // What it says of the methods of the names that it announces; outlives it. Without it says nothing of them.
+  void describe(const Descriptions& descriptions) { descriptions_ = &descriptions; }
+
   // All that is listened at, under each of the names. Answers when every watcher can see all of them.
   void announce(const std::vector<std::string>& names, Done<bool> done);
+
+  // Has the registry say whether it serves that name; "": any of them. What is announced later says it too.
+  void set_health(std::string_view name, bool serves);
 
   // Has the registry say that it drains, so that callers go elsewhere, and tells how much of the time is left when it has:
   // no later than after limits::drain_mark_wait. For a server on several loops, of which one is announced.
@@ -40,6 +48,13 @@ class AnnouncedServer {
   std::vector<Url> share() { return server_.share(); }
 
  private:
+  struct Announced {
+    std::string name;
+    std::unique_ptr<Lease> lease;
+    bool is_unwell = false;
+  };
+
+  void tell_health(Announced& announced);
   void go_on(Time until);
 
   Loop& loop_;
@@ -47,7 +62,9 @@ class AnnouncedServer {
   Registry* registry_;
   std::string id_;
   Server server_;
-  std::vector<std::unique_ptr<Lease>> leases_;
+  const Descriptions* descriptions_ = nullptr;
+  std::vector<Announced> announced_;
+  std::set<std::string, std::less<>> unwell_;  // names that do not serve; "": none does
   bool has_stepped_down_ = false;
   Fn<void(Duration left)> stepped_down_;  // while the registry is asked to say so
   std::unique_ptr<Timer> step_timer_;

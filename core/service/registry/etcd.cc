@@ -16,10 +16,10 @@ class EtcdRegistry::EtcdLease final : public Lease {
   ~EtcdLease() override {
     if (EtcdRegistry* registry = registry_.get()) registry->announcer_.remove(key_);
   }
-  void drain(Done<bool> done) override {
+  void mark(Mark mark, Done<bool> done) override {
     EtcdRegistry* registry = registry_.get();
     if (registry == nullptr) return done(unavailable("the registry was closed"));
-    record_.endpoint.draining = true;
+    apply(mark, &record_.endpoint);
     registry->announcer_.change(key_, record_.text(), std::move(done));
   }
 

@@ -39,7 +39,7 @@ class HostRegistry final : public Registry, HostView::Listener, Watchers::Source
   Snapshot snapshot(std::string_view service) override;
 
   Result<std::unique_ptr<Lease>> place(Record record);
-  Status mark(const std::string& name);
+  Status mark(const std::string& name, Mark mark);
   void withdraw(const std::string& name);
   void start_keeper();
   void tell_of_no_keeper(const Status& why);
@@ -72,9 +72,9 @@ class HostRegistry::HostLease final : public Lease {
   ~HostLease() override {
     if (HostRegistry* registry = registry_.get()) registry->withdraw(name_);
   }
-  void drain(Done<bool> done) override {
+  void mark(Mark mark, Done<bool> done) override {
     HostRegistry* registry = registry_.get();
-    Status marked = registry != nullptr ? registry->mark(name_) : unavailable("the registry was closed");
+    Status marked = registry != nullptr ? registry->mark(name_, mark) : unavailable("the registry was closed");
     done(marked.ok() ? Result<bool>(true) : Result<bool>(std::move(marked)));
   }
 
@@ -129,10 +129,10 @@ Result<std::unique_ptr<Lease>> HostRegistry::place(Record record) {
 }
 
 // The new file takes the place of the old one in one step, and has its lock by then: nobody takes it for a death.
-Status HostRegistry::mark(const std::string& name) {
+Status HostRegistry::mark(const std::string& name, Mark mark) {
   auto at = announced_.find(name);
   if (at == announced_.end() || is_forked()) return failed_precondition("host registry: " + name + " is not announced here");
-  at->second.record.endpoint.draining = true;
+  apply(mark, &at->second.record.endpoint);
   if (Status usable = ready(); !usable.ok()) return usable;
   Result<std::unique_ptr<HeldFile>> file = view_.directory().place(name, at->second.record.text());
   if (!file.ok()) return file.status().with_context("host registry");

@@ -14,8 +14,8 @@ class MemRegistry::MemLease final : public Lease {
   ~MemLease() override {
     if (MemRegistry* registry = registry_.get()) registry->withdraw(key_, number_);
   }
-  void drain(Done<bool> done) override {
-    if (MemRegistry* registry = registry_.get()) return registry->mark(key_, number_, std::move(done));
+  void mark(Mark mark, Done<bool> done) override {
+    if (MemRegistry* registry = registry_.get()) return registry->mark(key_, number_, mark, std::move(done));
     done(unavailable("the registry was closed"));
   }
 
@@ -62,11 +62,11 @@ void MemRegistry::set_policy(std::string_view name, std::optional<std::string> t
   tell_soon();
 }
 
-void MemRegistry::mark(const Key& key, uint64_t number, Done<bool> done) {
+void MemRegistry::mark(const Key& key, uint64_t number, Mark mark, Done<bool> done) {
   auto at = instances_.find(key);
   if (at == instances_.end() || at->second.number != number)
     return done(failed_precondition("instance " + key.second + " of " + key.first + " is not announced any more"));
-  at->second.endpoint.draining = true;
+  apply(mark, &at->second.endpoint);
   marked_.push_back(std::move(done));
   tell_soon();
 }

@@ -48,7 +48,7 @@ class MemRegistry final : public Registry, Watchers::Source {
   };
 
   Snapshot snapshot(std::string_view service) override;
-  void mark(const Key& key, uint64_t number, Done<bool> done);
+  void mark(const Key& key, uint64_t number, Mark mark, Done<bool> done);
   void withdraw(const Key& key, uint64_t number);
   void tell_soon();
   void tell();

@@ -29,8 +29,8 @@ class PostedRegistry::PostedLease final : public Lease {
   ~PostedLease() override {
     if (PostedRegistry* registry = registry_.get()) registry->end_lease(id_);
   }
-  void drain(Done<bool> done) override {
-    if (PostedRegistry* registry = registry_.get()) return registry->drain_lease(id_, std::move(done));
+  void mark(Mark mark, Done<bool> done) override {
+    if (PostedRegistry* registry = registry_.get()) return registry->mark_lease(id_, mark, std::move(done));
     done(unavailable("the registry was closed"));
   }
 
@@ -114,10 +114,10 @@ class PostedRegistry::There {
     });
   }
 
-  void drain(uint64_t id, uint64_t lease) {
+  void mark(uint64_t id, uint64_t lease, Mark mark) {
     auto at = leases_.find(lease);
     if (at == leases_.end()) return on_marked(id, failed_precondition("it is not announced any more"));
-    at->second->drain([there = anchor_.ref(), id](Result<bool> result) {
+    at->second->mark(mark, [there = anchor_.ref(), id](Result<bool> result) {
       if (there.get() != nullptr) there.get()->on_marked(id, std::move(result));
     });
   }
@@ -210,10 +210,10 @@ void PostedRegistry::end_lease(uint64_t id) {
   home_.loop().post([there = there_.get(), id] { there->leases_.erase(id); });
 }
 
-void PostedRegistry::drain_lease(uint64_t id, Done<bool> done) {
+void PostedRegistry::mark_lease(uint64_t id, Mark mark, Done<bool> done) {
   uint64_t marker = ++ids_given_;
   here_->markers_[marker] = std::move(done);
-  home_.loop().post([there = there_.get(), marker, id] { there->drain(marker, id); });
+  home_.loop().post([there = there_.get(), marker, id, mark] { there->mark(marker, id, mark); });
 }
 
 }  // namespace nebula

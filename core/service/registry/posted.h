@@ -34,7 +34,7 @@ class PostedRegistry final : public Registry {
 
   void end_watch(uint64_t id);
   void end_lease(uint64_t id);
-  void drain_lease(uint64_t id, Done<bool> done);
+  void mark_lease(uint64_t id, Mark mark, Done<bool> done);
 
   LoopThread& home_;
   Registry& registry_;

@@ -7,6 +7,7 @@
 #include <charconv>
 #include <optional>
 
+#include "base/hash.h"
 #include "base/limits.h"
 
 namespace nebula {
@@ -22,9 +23,9 @@ bool is_id_character(char c) {
 }
 
 template <class T = uint32_t>
-std::optional<T> number(std::string_view text) {
+std::optional<T> number(std::string_view text, int base = 10) {
   T value = 0;
-  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, base);
   if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
   return value;
 }
@@ -64,6 +65,8 @@ Result<Record> Record::parse(std::string_view text) {
       record.endpoint.weight = number(value).value_or(record.endpoint.weight);
     } else if (name == "draining") {
       record.endpoint.draining = value == "1";
+    } else if (name == "health") {
+      record.endpoint.unwell = value == "not_serving";
     } else if (name == "zone") {
       record.endpoint.zone = value;
     } else if (name == "group") {
@@ -75,6 +78,8 @@ Result<Record> Record::parse(std::string_view text) {
       record.endpoint.labels.emplace(value.substr(0, equals), value.substr(std::min(equals + 1, value.size())));
     } else if (name == "started") {
       record.endpoint.started = number<int64_t>(value).value_or(0);
+    } else if (name == "description") {
+      record.endpoint.description = number<uint64_t>(value, 16).value_or(0);
     } else if (name == "alive" && is_alive_name(value)) {
       record.alive = value;
     }
@@ -97,11 +102,13 @@ std::string Record::text() const {
   for (const Url& url : endpoint.urls) add("url", url.text());
   add("weight", std::to_string(endpoint.weight));
   if (endpoint.draining) add("draining", "1");
+  if (endpoint.unwell) add("health", "not_serving");
   if (!endpoint.zone.empty()) add("zone", endpoint.zone);
   if (!endpoint.group.empty()) add("group", endpoint.group);
   if (!endpoint.version.empty()) add("version", endpoint.version);
   for (const auto& [name, value] : endpoint.labels) add("label", name + "=" + value);
   if (endpoint.started != 0) add("started", std::to_string(endpoint.started));
+  if (endpoint.description != 0) add("description", hex64(endpoint.description));
   if (!alive.empty()) add("alive", alive);
   add("pid", std::to_string(getpid()));
   return out;

@@ -7,11 +7,13 @@
 //   url: tcp://127.0.0.1:40213
 //   weight: 1
 //   draining: 1                      it finishes what it has, and takes no new calls; absent: it takes them
+//   health: not_serving              it says so itself, and takes no calls; absent: it serves
 //   zone: eu-1                       where it is; absent: nobody has said
 //   group: canary                    it belongs to; likewise
 //   version: 2.1                     of the program; likewise
 //   label: tier=gold                 what else it says of itself, a line for each
 //   started: 1763786400              when it did, in seconds since 1970
+//   description: 9f86d081884c7d65    digest of the service's methods and messages; absent: it does not say what they are
 //   alive: 90d2c1f4a5b6e7f8.alive    the file whose lock tells of the whole process; absent: this file's own lock does
 //   pid: 4711                        for people; numbers mean nothing in another container
 //

@@ -25,11 +25,13 @@ struct Endpoint {
   std::vector<Url> urls;  // in the order in which they should be tried
   uint32_t weight = 1;
   bool draining = false;  // finishes what it has, and takes no new calls
+  bool unwell = false;    // says itself that it does not serve: it gets no calls until it does
   std::string zone = {};  // where it is, as far as anybody has said; service/balancer/closest.cc
   std::string group = {};    // "canary"; this, version and labels are what service/filter.h chooses by
   std::string version = {};  // of the program
   Labels labels = {};        // whatever else
   int64_t started = 0;       // in seconds since 1970, by its own clock; 0: not known
+  uint64_t description = 0;  // digest of the service's methods and their messages: rpc/description.h. 0: it has none
   uint32_t rank = 0;      // is called when none of a lower one can be: service/registry/several.h. Is announced nowhere
   bool operator==(const Endpoint&) const = default;
 };
@@ -48,13 +50,27 @@ class Watch {
   virtual ~Watch() = default;  // ends the watch; no call follows
 };
 
+// What an instance says of itself later than when it was announced.
+enum class Mark : uint8_t { draining, well, unwell };
+
+inline void apply(Mark mark, Endpoint* endpoint) {
+  if (mark == Mark::draining)
+    endpoint->draining = true;
+  else
+    endpoint->unwell = mark == Mark::unwell;
+}
+
 class Lease {
  public:
   virtual ~Lease() = default;  // withdraws the endpoint
 
-  // Marks the endpoint as draining, for as long as it is announced. Answers when every watcher can see it; not ok: they may
-  // see it later. Where nothing is announced there is nothing to mark.
-  virtual void drain(Done<bool> done) { done(true); }
+  // Marks the endpoint, for as long as it is announced. Answers when every watcher can see it; not ok: they may see it
+  // later. Where nothing is announced there is nothing to mark.
+  virtual void mark(Mark mark, Done<bool> done) {
+    (void)mark;
+    done(true);
+  }
+  void drain(Done<bool> done) { mark(Mark::draining, std::move(done)); }
 };
 
 class Registry {

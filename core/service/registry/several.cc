@@ -33,6 +33,7 @@ void add(Endpoint& known, const Endpoint& more) {
   for (const Url& url : more.urls)
     if (std::find(known.urls.begin(), known.urls.end(), url) == known.urls.end()) known.urls.push_back(url);
   known.draining |= more.draining;
+  known.unwell |= more.unwell;
 }
 
 Snapshot merged(const Heard& heard) {
@@ -72,10 +73,10 @@ Snapshot merged(const Heard& heard) {
 // What is announced in several, or on the way there.
 class SeveralLease final : public Lease {
  public:
-  void drain(Done<bool> done) override {
+  void mark(Mark mark, Done<bool> done) override {
     std::shared_ptr<Tally> tally = std::make_shared<Tally>(Tally{leases.size(), {}, std::move(done)});
     for (const std::unique_ptr<Lease>& each : leases)
-      each->drain([tally](Result<bool> result) { tally->count(result.status()); });
+      each->mark(mark, [tally](Result<bool> result) { tally->count(result.status()); });
   }
 
   std::vector<std::unique_ptr<Lease>> leases;

@@ -43,7 +43,7 @@ class Mute final : public Registry {
   class MuteLease final : public Lease {
    public:
     explicit MuteLease(Mute& registry) : registry_(registry) {}
-    void drain(Done<bool> done) override { registry_.marks.push_back(std::move(done)); }
+    void mark(Mark, Done<bool> done) override { registry_.marks.push_back(std::move(done)); }
 
    private:
     Mute& registry_;
@@ -86,6 +86,77 @@ Test(announced_server, tells_the_registry_before_its_connections_and_is_withdraw
   cr_assert(held.end() == "OK" && is_drained);
   scene.run_for(ms(10));
   cr_assert(hello.ids().empty() && world.ids().empty());
+}
+
+// ---- what it says of itself
+
+namespace {
+
+struct Self {  // as a watcher of that name sees it
+  Self(Scene& scene, const std::string& name) : seen(scene.cluster.registry, name) {}
+  bool is_unwell() const { return seen.snapshots.back().endpoints->front().unwell; }
+  uint64_t description() const { return seen.snapshots.back().endpoints->front().description; }
+  Seen seen;
+};
+
+}  // namespace
+
+Test(announced_server, says_in_the_registry_which_of_its_names_it_does_not_serve) {
+  Scene scene;
+  std::unique_ptr<AnnouncedServer> server = scene.serve("a");
+  Self hello(scene, "hello"), world(scene, "world");
+  auto is = [&](bool hello_is, bool world_is) {
+    scene.run_for(ms(1));
+    return hello.is_unwell() == hello_is && world.is_unwell() == world_is;
+  };
+  cr_assert(is(false, false));
+  server->set_health("hello", false);
+  cr_assert(is(true, false));
+  server->set_health("nobody", false);
+  cr_assert(is(true, false));
+  server->set_health("", false);
+  cr_assert(is(true, true), "the server as a whole");
+  server->set_health("hello", true);
+  cr_assert(is(true, true));
+  server->set_health("", true);
+  cr_assert(is(false, false));
+  size_t told = hello.seen.snapshots.size();
+  server->set_health("hello", true);
+  cr_assert(is(false, false));
+  cr_assert_eq(hello.seen.snapshots.size(), told, "no news");
+}
+
+Test(announced_server, says_of_its_health_too_what_was_set_while_it_was_announced) {
+  Scene scene(ms(20));
+  AnnouncedServer server(scene.cluster.world.network.env(), &scene.cluster.registry, scene.router, ServerLimits());
+  cr_assert(server.listen(url("mem:a")).ok());
+  Self hello(scene, "hello");
+  server.announce({"hello"}, [](Result<bool>) {});
+  server.set_health("hello", false);
+  scene.run_for(sec(1));
+  cr_assert(hello.is_unwell());
+}
+
+Test(announced_server, says_by_a_digest_which_methods_its_services_have) {
+  Scene scene;
+  auto digest_with = [&scene](std::string_view document) {
+    Descriptions descriptions;
+    cr_assert(descriptions.add("hello", document).ok());
+    cr_assert(descriptions.complete(scene.router, {}).ok());
+    AnnouncedServer server(scene.cluster.world.network.env(), &scene.cluster.registry, scene.router, ServerLimits());
+    server.describe(descriptions);
+    cr_assert(server.listen(url("mem:a")).ok());
+    server.announce({"hello", "world"}, [](Result<bool>) {});
+    Self hello(scene, "hello"), world(scene, "world");
+    scene.run_for(sec(1));
+    cr_assert_eq(world.description(), 0, "nothing describes it");
+    cr_assert_eq(hello.description(), descriptions.find("hello")->digest);
+    return hello.description();
+  };
+  uint64_t plain = digest_with(R"({"service":"hello","methods":[{"name":"greet"},{"name":"hold"}]})");
+  uint64_t again = digest_with(R"({"service":"hello","methods":[{"name":"greet"},{"name":"hold"}]})");
+  uint64_t other = digest_with(R"({"service":"hello","methods":[{"name":"greet","request":{"type":"string"}},{"name":"hold"}]})");
+  cr_assert(plain != 0 && plain == again && plain != other);
 }
 
 Test(announced_server, loses_no_call_while_one_after_the_other_is_replaced) {

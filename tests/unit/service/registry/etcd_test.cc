@@ -161,6 +161,27 @@ Test(registry_etcd, one_that_does_not_answer_fails_what_is_announced_and_what_wa
   cr_assert(scene.until_sees(seen, {"a"}));
 }
 
+Test(registry_etcd, what_an_instance_says_of_its_health_while_it_is_away_is_told_later) {
+  NEEDS_ETCD;
+  Scene scene;
+  Seen seen(*scene.clients, "hello");
+  cr_assert(scene.announce("hello", "a").ok());
+  cr_assert(scene.until_sees(seen, {"a"}));
+  auto is_unwell = [&] {
+    const EndpointList& now = *seen.snapshots.back().endpoints;
+    return now.size() == 1 && now[0].unwell;
+  };
+  for (bool unwell : {true, false}) {
+    scene.etcd.kill();
+    std::optional<Status> outcome;
+    scene.leases[0]->mark(unwell ? Mark::unwell : Mark::well, [&](Result<bool> result) { outcome = result.status(); });
+    cr_assert(scene.world.run_until([&] { return outcome.has_value(); }, sec(20)));
+    cr_assert_eq(outcome->code(), Code::unavailable);
+    scene.etcd.start();
+    cr_assert(scene.world.run_until([&] { return is_unwell() == unwell; }, sec(20)));
+  }
+}
+
 Test(registry_etcd, a_lost_etcd_takes_no_policy_away) {
   NEEDS_ETCD;
   Scene scene;

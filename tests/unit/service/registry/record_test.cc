@@ -23,11 +23,25 @@ Test(registry_record, is_read_as_it_was_written) {
   record.endpoint.version = "2.1 (beta)";
   record.endpoint.labels = {{"tier", "gold"}, {"note", "a=b: c"}, {"empty", ""}};
   record.endpoint.started = 1'763'786'400;
+  record.endpoint.unwell = true;
+  record.endpoint.description = 0x0f86d081884c7d65;
   Result<Record> read = Record::parse(record.text());
   cr_assert(read.ok());
   cr_assert(read->endpoint == record.endpoint);
   cr_assert(read->service == record.service && read->alive == record.alive);
   cr_assert(read->file_name() == "shop.Cart.7f3a9c01.record");
+}
+
+Test(registry_record, says_nothing_of_what_is_as_ever) {
+  Record record{"hello", {"7f", {*Url::parse("tcp://a:1")}}, ""};
+  std::string text = record.text();
+  for (const char* name : {"draining", "health", "description", "zone", "started"})
+    cr_assert(text.find(name) == std::string::npos, "%s", name);
+  record.endpoint.unwell = true;
+  record.endpoint.description = 0xf;
+  text = record.text();
+  cr_assert(text.find("\nhealth: not_serving\n") != std::string::npos);
+  cr_assert(text.find("\ndescription: 000000000000000f\n") != std::string::npos);
 }
 
 Test(registry_record, passes_over_names_it_does_not_know) {
@@ -52,8 +66,10 @@ Test(registry_record, is_not_written_where_it_would_be_read_otherwise) {
 }
 
 Test(registry_record, reads_nonsense_in_what_is_added_as_nothing) {
-  Result<Record> read = Record::parse(std::string(minimal) + "started: soon\nlabel: tier\nlabel: =\nlabel: \n");
+  Result<Record> read = Record::parse(std::string(minimal) + "started: soon\nlabel: tier\nlabel: =\nlabel: \n" +
+                                      "health: fine\ndescription: none\n");
   cr_assert(read.ok() && read->endpoint.started == 0);
+  cr_assert(!read->endpoint.unwell && read->endpoint.description == 0);
   cr_assert(read->endpoint.labels == (Labels{{"tier", ""}, {"", ""}}));
 }
 

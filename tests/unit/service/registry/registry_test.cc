@@ -325,6 +325,7 @@ Test(registry, carries_all_that_an_instance_says_of_itself) {
     self.version = "2.1";
     self.labels = {{"tier", "gold"}, {"disk", "ssd"}};
     self.started = 1'763'786'400;
+    self.description = 0x9f86d081884c7d65;
     std::unique_ptr<Lease> lease;
     subject.registry().announce("hello", self, [&](Result<std::unique_ptr<Lease>> result) { lease = std::move(*result); });
     Seen seen(subject.registry(), "hello");
@@ -359,6 +360,35 @@ Test(registry, marks_an_instance_as_draining_until_it_is_withdrawn) {
     cr_assert(subject.announce("hello", "a", &a).ok());
     cr_assert(subject.until([&] { return seen.ids() == Ids{"a", "b"}; }));
     cr_assert(!seen.snapshots.back().endpoints->front().draining);
+  });
+}
+
+Test(registry, tells_that_an_instance_does_not_serve_until_it_does) {
+  on_each([](Subject& subject) {
+    std::unique_ptr<Lease> lease;
+    cr_assert(subject.announce("hello", "a", &lease).ok());
+    Seen seen(subject.registry(), "hello");
+    cr_assert(subject.until([&] { return seen.ids() == Ids{"a"}; }));
+    auto mark = [&](Mark mark) {
+      std::optional<Status> outcome;
+      lease->mark(mark, [&](Result<bool> result) { outcome = result.status(); });
+      cr_assert(subject.until([&] { return outcome.has_value(); }));
+      cr_assert(outcome->ok(), "%s", outcome->text().c_str());
+    };
+    auto is = [&](bool unwell, bool draining) {
+      return subject.until([&] {
+        const EndpointList& now = *seen.snapshots.back().endpoints;
+        return now.size() == 1 && now[0].unwell == unwell && now[0].draining == draining;
+      });
+    };
+    mark(Mark::unwell);
+    cr_assert(is(true, false));
+    mark(Mark::well);
+    cr_assert(is(false, false));
+    mark(Mark::unwell);
+    mark(Mark::draining);
+    cr_assert(is(true, true));
+    for (const Snapshot& snapshot : seen.snapshots) cr_assert_eq(snapshot.endpoints->size(), 1u, "never off the list");
   });
 }
 

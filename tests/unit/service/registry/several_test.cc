@@ -102,7 +102,7 @@ Test(registry_several, counts_an_instance_once_with_the_addresses_of_the_first_i
   Endpoint near = endpoint("a", "unix:/run/a.sock"), far = endpoint("a", "tcp://10.0.0.5:1");
   near.urls.push_back(url("tcp://10.0.0.5:1"));
   far.urls.push_back(url("tcp://10.0.0.5:2"));
-  far.draining = true;
+  far.draining = far.unwell = true;
   two.announce(*two.first, near);
   two.announce(*two.second, far);
   Seen seen(*two.both, "hello");
@@ -110,7 +110,7 @@ Test(registry_several, counts_an_instance_once_with_the_addresses_of_the_first_i
   cr_assert(ids(seen) == Ids{"a0"});
   const Endpoint& one = seen.snapshots.back().endpoints->front();
   cr_assert(one.urls == (std::vector{url("unix:/run/a.sock"), url("tcp://10.0.0.5:1"), url("tcp://10.0.0.5:2")}));
-  cr_assert(one.draining, "whoever says so first");
+  cr_assert(one.draining && one.unwell, "whoever says so first");
 }
 
 Test(registry_several, tells_of_somebody_at_once_and_of_nobody_when_all_have_answered) {
