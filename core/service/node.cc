@@ -76,6 +76,7 @@ class Node::Link final : public SessionEvents, private Service {
 Node::Node(const Env& env, Endpoint self, NodeEvents& up, const SessionOptions& session, uint64_t number)
     : env_(env), up_(up), number_(number), session_(session) {
   endpoint = std::move(self);
+  if (endpoint.unwell) become_unwell();
   Duration& interval = session_.keepalive.interval;
   if (interval > Duration{}) interval = std::max(interval, limits::keepalive_interval_min);
 }
@@ -87,11 +88,20 @@ Node::~Node() {
 }
 
 void Node::set_endpoint(const Endpoint& now) {
-  bool did_drain = std::exchange(endpoint, now).draining;
-  if (did_drain == now.draining) return;
+  Endpoint before = std::exchange(endpoint, now);
+  if (before.draining == now.draining && before.unwell == now.unwell) return;
   // Nothing new is opened there, and a dial that is under way is not wanted any more.
   if (now.draining && state_ == State::connecting) state_ = State::idle;
+  if (now.unwell && !before.unwell) become_unwell();
+  if (before.unwell && link_ != nullptr && link_->is_ready()) return welcome();
   update_usable();
+}
+
+// Its connection is made and kept, for the moment when it serves again.
+void Node::become_unwell() {
+  is_newcomer_ = true;
+  unwell_ = unavailable("instance " + endpoint.id + " says in the registry that it does not serve");
+  NEBULA_LOG(env_.log, info, std::string(unwell_.message()));
 }
 
 void Node::connect() {
@@ -295,7 +305,7 @@ void Node::restore() {
 }
 
 bool Node::is_working() const {
-  return link_ != nullptr && link_->is_ready() && !retired_ && !endpoint.draining && !is_isolated();
+  return link_ != nullptr && link_->is_ready() && !retired_ && !endpoint.draining && !endpoint.unwell && !is_isolated();
 }
 
 Time Node::idle_since() const {
@@ -305,10 +315,14 @@ Time Node::idle_since() const {
 }
 
 bool Node::is_unwell() const {
-  return link_ != nullptr && link_->health() != nullptr && link_->health()->state() == HealthWatch::State::unwell;
+  return endpoint.unwell ||
+         (link_ != nullptr && link_->health() != nullptr && link_->health()->state() == HealthWatch::State::unwell);
 }
 
-const Status& Node::trouble() const { return is_unwell() ? link_->health()->trouble() : trouble_; }
+const Status& Node::trouble() const {
+  if (endpoint.unwell) return unwell_;
+  return is_unwell() ? link_->health()->trouble() : trouble_;
+}
 
 // Of one that was unwell, all clients hear at the same time that it is back.
 void Node::on_link_health(Link* link) {
@@ -411,14 +425,14 @@ void Node::count_connect() {
 
 // It can take calls: after a time in which it could not, or for the first time.
 void Node::welcome() {
-  if (std::exchange(is_newcomer_, false)) newcomer_since = env_.loop.now();
+  if (!endpoint.unwell && std::exchange(is_newcomer_, false)) newcomer_since = env_.loop.now();
   update_usable();
 }
 
 // In a later step: this may come from the depth of a session's event, and calls that go now write to sessions.
 void Node::update_usable() {
   usable = link_ != nullptr && link_->is_ready() && !is_full_ && !retired_ && !endpoint.draining &&
-           isolation_.admits();
+           !endpoint.unwell && isolation_.admits();
   env_.loop.later([self = anchor_.ref()] {
     if (Node* node = self.get(); node != nullptr && !node->retired_) node->up_.on_node_changed();
   });

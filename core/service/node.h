@@ -44,7 +44,7 @@ class Node final : public NodeState, private CallEvents {
   void connect();  // unless it is connected, or about to be, or takes no calls
   void hurry();    // calls have nowhere to go: it is not waited long before it is dialled again
 
-  // What the registry says of it now: its weight and zone, and whether it drains. The addresses are as they were.
+  // What the registry says of it now: its weight and zone, whether it drains or is unwell. The addresses are as they were.
   void set_endpoint(const Endpoint& now);
 
   // It has joined others that work: balancers may give it its share little by little.
@@ -84,10 +84,11 @@ class Node final : public NodeState, private CallEvents {
   // A call may wait for it: connected (though perhaps full, or with its health still asked for), or on the way there for
   // the first time or again.
   bool is_promising() const {
-    return !endpoint.draining && (state_ == State::connecting || (state_ == State::connected && !is_unwell()));
+    return !endpoint.draining && !endpoint.unwell &&
+           (state_ == State::connecting || (state_ == State::connected && !is_unwell()));
   }
   Time idle_since() const;                    // never(): a call runs; the beginning of time: it has no connection
-  bool is_unwell() const;                     // connected, and its peer says that it does not serve
+  bool is_unwell() const;                     // it says that it does not serve: in the registry, or on its connection
   const Status& trouble() const;              // why it cannot be used; ok if it can, or nothing is known
 
   NodeMetrics counts;  // of its picks and ejections by the channel
@@ -111,6 +112,7 @@ class Node final : public NodeState, private CallEvents {
   void back_off(Status why);
   void retry_after(Duration wait);
   void on_link_health(Link* link);
+  void become_unwell();
   void on_link_silent(Link* link);
   void on_link_doubted(Link* link);
   void on_link_draining(Link* link);
@@ -133,6 +135,7 @@ class Node final : public NodeState, private CallEvents {
   const LoadOptions* load_options_ = nullptr;
   State state_ = State::idle;
   Status trouble_;                              // of the last attempt to connect
+  Status unwell_;                               // while its record says so
   Duration backoff_ = limits::backoff_first;
   Time dialled_;                                // the last time
   Duration backoff_max_ = limits::backoff_max;

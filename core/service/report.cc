@@ -22,11 +22,12 @@ NodeReport Node::report() const {
   report.weight = endpoint.weight;
   report.inflight = inflight;
   report.latency = nanos(static_cast<int64_t>(latency.ns(env_.loop.now())));
-  report.trouble = trouble_.message();
+  report.trouble = trouble().message();
   report.counts.add(counts);
   Isolation::State isolation = isolation_.state();
   report.state = retired_                                  ? "leaving"
                  : endpoint.draining                       ? "draining"
+                 : is_unwell()                             ? "not_serving"
                  : isolation == Isolation::State::open     ? "isolated"
                  : isolation == Isolation::State::half_open ? "probed"
                  : state_ == State::waiting                ? "unreachable"

@@ -283,3 +283,21 @@ Test(life, a_killed_peer_does_not_kill_us) {
   nebula_channel_free(channel);
   free_world(&w);
 }
+
+static void call_until(world *w, int32_t status) {
+  for (int calls = 0; calls < 10000 && (calls == 0 || w->last.status != status); calls++) call_and_wait(w, w->echo, "hi");
+  cr_assert_eq(w->last.status, status, "%d: %s", w->last.status, w->text);
+}
+
+Test(life, a_name_whose_server_says_that_it_does_not_serve_is_not_called) {
+  world w = make_world_at("mem:", NULL, "nebula://test.Echo");
+  call_until(&w, NEBULA_OK);
+  cr_assert_eq(nebula_server_health(w.server, "test.Echo", 2), 0);
+  call_until(&w, NEBULA_UNAVAILABLE);
+  cr_assert(has_text(&w, "says in the registry that it does not serve"), "%s", w.text);
+  cr_assert_eq(nebula_server_health(w.server, "test.Echo", 1), 0);
+  call_until(&w, NEBULA_OK);
+  cr_assert_eq(nebula_server_health(w.server, "", 2), 0);
+  call_until(&w, NEBULA_UNAVAILABLE);
+  free_world(&w);
+}
