@@ -171,8 +171,8 @@ typedef struct nebula_channel_options {
   uint32_t compression, reserved; /* of requests with NEBULA_COMPRESS: NEBULA_GZIP, which all servers know, NEBULA_ZSTD;
                                      0: none. Responses need no option. reserved: must be 0 */
   const char *policy;             /* "balancer=p2c: retry:?tries=3 breaker=ratio:?open=0.4", or lines "channel name: ...",
-                                     or gRPC's service config, "{...}", or "file:/path" of such a text, which is
-                                     read again when it changes; docs/policies.md. What it does not say is as
+                                     or gRPC's service config, "{...}", or "file:/path" or "registry:name" of such a
+                                     text, which is read again when it changes; docs/policies.md. What it does not say is as
                                      $NEBULA_POLICY says, or the default */
 } nebula_channel_options;
 typedef struct nebula_call_info {
@@ -229,7 +229,8 @@ NEBULA_API int32_t        nebula_server_listen(nebula_server *server, const char
 NEBULA_API int32_t        nebula_server_start(nebula_server *server, nebula_queue **queues, int32_t count, nebula_error *error);
 /* The addresses in use, separated by spaces, ending in NUL, cut at size. Returns the full length. */
 NEBULA_API int32_t        nebula_server_urls(nebula_server *server, char *out, uint32_t size);
-/* What grpc.health.v1 says of a service ("" = the whole server): 1 SERVING, 2 NOT_SERVING. */
+/* What grpc.health.v1 and the registry say of a service ("" = the whole server): 1 SERVING, 2 NOT_SERVING, so that callers by
+   name leave this server alone. */
 NEBULA_API int32_t        nebula_server_health(nebula_server *server, const char *service, int32_t status);
 /* What the server's protobuf services look like, for grpc.reflection: a serialized google.protobuf.FileDescriptorSet
    (protoc --include_imports --descriptor_set_out). Before start; may be given in parts. */
