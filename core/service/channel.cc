@@ -186,12 +186,13 @@ void Channel::look() {
     look_timer_.reset();
     trouble_ =
         unavailable("the registry has not answered for " + std::to_string(limits::resolve_timeout.ms() / 1000) + " s");
-    fail_waiting();
+    if (!may_wait()) fail_waiting();
   });
 }
 
 void Channel::on_snapshot(Snapshot snapshot) {
-  look_timer_.reset();
+  // Those that are named so far may not be whom the filter wants, or drain, or be out of reach.
+  if (snapshot.is_whole) look_timer_.reset();
   trouble_ = snapshot.trouble;
   similar_ = std::move(snapshot.similar);
   EndpointList endpoints =

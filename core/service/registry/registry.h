@@ -43,6 +43,7 @@ struct Snapshot {
   std::vector<std::string> died;                  // ids that ended without withdrawing: what they hold open is void
   std::vector<std::string> similar;               // when empty: announced names that look like the one asked for
   Status trouble;                                 // the registry itself is in trouble: say so when a call fails
+  bool is_whole = true;                           // false: of several registries, not all have answered yet
 };
 
 class Watch {

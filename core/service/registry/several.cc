@@ -45,6 +45,7 @@ Snapshot merged(const Heard& heard) {
   std::string trouble;
   uint32_t rank = 0;
   for (const std::optional<Snapshot>& each : heard) {
+    all.is_whole &= each.has_value();
     if (!each) continue;
     size_t before = list.size();
     for (const Endpoint& endpoint : *each->endpoints) {
@@ -121,12 +122,9 @@ class SeveralRegistries::Watching final : public Watch {
   void hear(size_t at, Snapshot snapshot) {
     heard_[at] = std::move(snapshot);
     // That there is nobody is said when all have said so; somebody is good enough at once, however slow the others are.
-    auto has_answered = [](const std::optional<Snapshot>& each) { return each.has_value(); };
     auto has_any = [](const std::optional<Snapshot>& each) { return each && !each->endpoints->empty(); };
-    if (!told_ && !std::all_of(heard_.begin(), heard_.end(), has_answered) &&
-        !std::any_of(heard_.begin(), heard_.end(), has_any))
-      return;
     Snapshot all = merged(heard_);
+    if (!told_ && !all.is_whole && !std::any_of(heard_.begin(), heard_.end(), has_any)) return;
     if (told_ && is_same(*told_, all)) return;
     told_ = all;
     // Taken out while it runs: it may end this watch.

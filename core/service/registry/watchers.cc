@@ -9,7 +9,7 @@ namespace nebula {
 
 bool is_same(const Snapshot& a, const Snapshot& b) {
   return *a.endpoints == *b.endpoints && a.similar == b.similar && a.trouble.code() == b.trouble.code() &&
-         a.trouble.message() == b.trouble.message();
+         a.trouble.message() == b.trouble.message() && a.is_whole == b.is_whole;
 }
 
 class Watchers::Watching final : public Watch {

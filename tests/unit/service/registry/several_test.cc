@@ -124,7 +124,9 @@ Test(registry_several, tells_of_somebody_at_once_and_of_nobody_when_all_have_ans
   cr_assert(ids(seen) == Ids{"a0"});
   loop.run_for(ms(20));
   cr_assert(nobody.ids().empty());
-  cr_assert_eq(seen.snapshots.size(), 1u, "the slow one had nothing to add");
+  cr_assert_eq(seen.snapshots.size(), 2u, "the slow one had nothing to add, but that");
+  cr_assert(!seen.snapshots[0].is_whole && seen.snapshots[1].is_whole);
+  cr_assert(*seen.snapshots[0].endpoints == *seen.snapshots[1].endpoints);
 }
 
 Test(registry_several, forgets_at_once_who_has_died_where_that_is_seen_at_once) {
@@ -280,6 +282,39 @@ Test(registry_several, has_calls_go_to_the_second_only_when_the_first_has_nobody
   cluster.settle();
   call();
   cr_assert_eq(far.greet.calls + farther.greet.calls, 20);
+}
+
+// As after a start, or when a policy changes.
+Test(registry_several, has_calls_wait_for_the_one_that_may_have_somebody_to_take_them) {
+  for (std::string_view trouble : {"another group", "drains", "cannot be reached"}) {
+    Cluster cluster;
+    Instance far(cluster, "hello", "far");
+    Scripted *first = new Scripted, *second = new Scripted;
+    std::unique_ptr<Registry> both = Two::as_one(first, second);
+    Policies policies({cluster.drivers.balancers, cluster.drivers.breakers});
+    Env env = cluster.world.network.env();
+    cr_assert(policies.add(trouble == "another group" ? "filter:?group=blue" : "filter:", env).ok());
+    Channel channel(env, *both, {"hello", "hello"}, std::move(*policies.open("hello", env)));
+    Call call;
+    cluster.start(channel, call);
+    Endpoint other = endpoint("other", "mem:nobody"), wanted = far.endpoint();
+    other.draining = trouble == "drains";
+    wanted.group = "blue";
+    first->say({other});
+    cluster.settle();
+    cr_assert_eq(call.end(), "open");
+    second->say({wanted});
+    cluster.settle();
+    cr_assert_eq(call.end(), "OK");
+
+    Call late;
+    second->say({});
+    cluster.start(channel, late);
+    first->say({other});  // asked once more where nobody is left
+    second->say({});
+    cluster.settle();
+    cr_assert(late.end().starts_with("UNAVAILABLE"), "nobody else is to be heard");
+  }
 }
 
 Test(registry_several, tells_of_the_trouble_of_one_where_nobody_else_has_an_instance) {
