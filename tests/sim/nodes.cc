@@ -2,6 +2,7 @@
 #include "sim/nodes.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace nebula::sim {
 
@@ -37,13 +38,16 @@ NodesPlan NodesPlan::draw(uint64_t seed) {
   plan.timeout = ms(random.between(20, 2'000));
   plan.all_fail = random.chance(1, 5);
   plan.is_deaf = random.chance(1, 2);
+  if (random.chance(1, 2)) plan.queues = 4;
+  plan.has_one_culprit = !plan.is_deaf && !plan.all_fail && random.chance(1, 2);
   return plan;
 }
 
 std::string NodesPlan::text() const {
   return std::to_string(nodes) + " nodes, " + policy + ", a call each " + std::to_string(pause.us()) + " us for " +
          std::to_string(fault_phase.ms()) + " ms, timeout " + std::to_string(timeout.ms()) + " ms" +
-         (all_fail ? ", all fail" : "") + (is_deaf ? ", some hang or go" : "");
+         (all_fail ? ", all fail" : "") + (is_deaf ? ", some hang or go" : "") + ", " + std::to_string(queues) +
+         (queues == 1 ? " queue" : " queues") + (has_one_culprit ? ", one culprit" : "");
 }
 
 NodesWorld::NodesWorld(const NodesPlan& plan)
@@ -54,11 +58,16 @@ NodesWorld::NodesWorld(const NodesPlan& plan)
       handle(node, std::move(request), std::move(reply));
     });
   }
-  channel_ = cluster_.channel_with(plan.policy);
+  for (size_t queue = 0; queue < plan.queues; queue++) {
+    channels_.push_back(cluster_.channel_with(plan.policy));
+    channels_.back()->share(commons_, "hello");
+  }
 }
 
 std::vector<std::string> NodesWorld::run() {
   SimLoop& loop = cluster_.world.loop;
+  for (const std::unique_ptr<Channel>& channel : channels_) call(*channel);  // each knows the nodes
+  loop.run_for(ms(10));
   for (Time end = loop.now() + plan_.fault_phase; loop.now() < end;) {
     suffer_on();
     run_for(ms(random_.between(50, 1'000)));
@@ -67,7 +76,7 @@ std::vector<std::string> NodesWorld::run() {
   for (Node& node : nodes_) set_mood(node, Mood::well);
   held_.clear();
   for (Time end = loop.now() + recovery; loop.now() < end;) {
-    call();
+    call(any_channel());
     loop.run_for(ms(250));
     look();
   }
@@ -77,15 +86,18 @@ std::vector<std::string> NodesWorld::run() {
   loop.run_for(sec(1));
   for (const Node& node : nodes_)
     if (plan_.spreads && node.runs == 0) violation(node.instance->id + " gets no calls, though all is well");
-  if (plan_.spreads && channel_->isolated_count() > 0) violation("a node is isolated, though all is well");
+  for (const std::unique_ptr<Channel>& channel : channels_)
+    if (plan_.spreads && channel->isolated_count() > 0) violation("a node is isolated, though all is well");
 
   for (auto& [id, asked] : asked_)
     if (asked.call->answers == 0 && asked.deadline.is_never())
       violation("call " + std::to_string(id) + " was never answered");
   double most = static_cast<double>(asked_.size()) * (1 + plan_.budget) + static_cast<double>(limits::retry_reserve);
+  // What each has in hand at first it may spend before it has heard of the others.
+  most += static_cast<double>(limits::retry_reserve) * static_cast<double>(plan_.queues - 1);
   if (static_cast<double>(runs_) > most)
     violation(std::to_string(runs_) + " attempts of " + std::to_string(asked_.size()) + " calls");
-  channel_.reset();
+  channels_.clear();
   held_.clear();
   timers_.clear();
   return violations_;
@@ -93,7 +105,7 @@ std::vector<std::string> NodesWorld::run() {
 
 // ---- the callers
 
-void NodesWorld::call() {
+void NodesWorld::call(Channel& channel) {
   uint64_t id = asked_.size() + 1;
   Asked& asked = asked_[id];
   if (random_.chance(1, 2)) asked.deadline = cluster_.world.loop.now() + plan_.timeout;
@@ -107,13 +119,13 @@ void NodesWorld::call() {
     if (must_succeed_ && asked.call->code() != Code::ok)
       violation("call " + std::to_string(id) + " failed, though all is well: " + asked.call->end());
   };
-  cluster_.start(*channel_, *asked.call);
+  cluster_.start(channel, *asked.call);
 }
 
 void NodesWorld::run_for(Duration length) {
   SimLoop& loop = cluster_.world.loop;
   for (Time end = loop.now() + length; loop.now() < end;) {
-    call();
+    call(any_channel());
     loop.run_for(nanos(random_.between(1, 2 * plan_.pause.ns)));
     look();
   }
@@ -121,7 +133,23 @@ void NodesWorld::run_for(Duration length) {
 
 // At any moment.
 void NodesWorld::look() {
-  size_t nodes = channel_->node_count(), isolated = channel_->isolated_count();
+  for (const std::unique_ptr<Channel>& channel : channels_) look_at(*channel);
+  if (plan_.has_one_culprit) look_at_what_they_share();
+}
+
+// Whom one queue has just found to fail the others leave alone too. With one culprit, none of them is at its bound.
+void NodesWorld::look_at_what_they_share() {
+  for (const std::unique_ptr<Channel>& one : channels_) {
+    uint64_t found = 0;
+    for (const NodeReport& node : one->report().nodes) found += node.counts.isolations + node.counts.ejections;
+    if (std::exchange(found_[one.get()], found) == found) continue;
+    for (const std::unique_ptr<Channel>& other : channels_)
+      if (other->isolated_count() == 0) violation("one queue has found the culprit, and another calls it");
+  }
+}
+
+void NodesWorld::look_at(Channel& channel) {
+  size_t nodes = channel.node_count(), isolated = channel.isolated_count();
   size_t most = std::max<size_t>(1, static_cast<size_t>(plan_.isolated_max * static_cast<double>(nodes)));
   if (plan_.isolated_max == 0) most = 0;
   if (isolated > most)
@@ -137,7 +165,7 @@ void NodesWorld::suffer_on() {
     for (Node& node : nodes_) node.mood = Mood::failing;
     return;
   }
-  Node& node = nodes_[random_.below(nodes_.size())];
+  Node& node = plan_.has_one_culprit ? nodes_.front() : nodes_[random_.below(nodes_.size())];
   set_mood(node, static_cast<Mood>(random_.below(plan_.is_deaf ? 5 : 3)));
 }
 

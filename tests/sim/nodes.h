@@ -1,4 +1,4 @@
-// sim/nodes.h - one channel over many nodes that fail, hang, slow down, go and come back; and the rules of its policy.
+// sim/nodes.h - one program over many nodes that fail, hang, slow down, go and come back; and the rules of its policy.
 //
 // Beside World, which is about what networks and processes do to calls, this is about who gets them: it draws a policy
 // as a program would write it. Everything follows from the seed.
@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "kit/cluster.h"
+#include "service/commons.h"
 
 namespace nebula::sim {
 
@@ -29,6 +30,8 @@ struct NodesPlan {
   Duration timeout;              // of calls that have one
   bool all_fail = false;         // for the whole fault phase
   bool is_deaf = false;          // nodes hang, and go away, too
+  size_t queues = 1;             // of the program, with a channel of its own each
+  bool has_one_culprit = false;  // all that goes wrong is one node's doing
 };
 
 class NodesWorld {
@@ -54,16 +57,21 @@ class NodesWorld {
   void handle(Node& node, Request request, Reply reply);
   void set_mood(Node& node, Mood mood);
   void suffer_on();
-  void call();
+  void call(Channel& channel);
+  Channel& any_channel() { return *channels_[random_.below(channels_.size())]; }
   void run_for(Duration length);
   void look();
+  void look_at(Channel& channel);
+  void look_at_what_they_share();
   void violation(std::string what);
 
   const NodesPlan plan_;
   Random random_;
   kit::Cluster cluster_;
   std::vector<Node> nodes_;
-  std::unique_ptr<Channel> channel_;
+  Commons commons_;
+  std::vector<std::unique_ptr<Channel>> channels_;
+  std::map<const Channel*, uint64_t> found_;  // nodes that it has left alone by itself, so far
   std::map<uint64_t, Asked> asked_;
   std::map<uint64_t, std::unique_ptr<Timer>> timers_;  // of slow handlers
   std::map<uint64_t, Reply> held_;                     // by handlers that hang, or are slow

@@ -14,6 +14,7 @@
 #include <string_view>
 #include <vector>
 
+#include "sim/fleet.h"
 #include "sim/heap.h"
 #include "sim/nodes.h"
 #include "sim/world.h"
@@ -92,6 +93,15 @@ Outcome run_once(const Plan& plan, bool prints) {
   return outcome;
 }
 
+void run_fleet(uint64_t seed, const Options& options, Outcome* outcome) {
+  FleetPlan plan = FleetPlan::draw(seed);
+  if (options.verbose) std::printf("fleet: %s\n", plan.text().c_str());
+  FleetOutcome fleet = FleetWorld(plan, options.verbose).run();
+  if (fleet.violations.empty() && seed % twice_one_in == 0 && FleetWorld(plan, false).run() != fleet)
+    fleet.violations.push_back("fleet: does something else when it is run again");
+  for (std::string& violation : fleet.violations) outcome->violations.push_back(std::move(violation));
+}
+
 Outcome run_seed(uint64_t seed, const Options& options) {
   std::string name = "seed " + std::to_string(seed);
   prepare_last_words((name + " (--start " + std::to_string(seed) + " --seeds 1 --verbose)").c_str());
@@ -102,6 +112,7 @@ Outcome run_seed(uint64_t seed, const Options& options) {
     outcome.violations.push_back("does something else when it is run again");
   if (options.verbose) std::printf("nodes: %s\n", NodesPlan::draw(seed).text().c_str());
   for (std::string& violation : NodesWorld(NodesPlan::draw(seed)).run()) outcome.violations.push_back(std::move(violation));
+  run_fleet(seed, options, &outcome);
   return outcome;
 }
 
@@ -109,6 +120,7 @@ void print_failure(uint64_t seed, const Outcome& outcome, const Options& options
   unsigned long long number = seed;
   std::printf("seed %llu: %s\n", number, Plan::draw(seed).text().c_str());
   std::printf("  nodes: %s\n", NodesPlan::draw(seed).text().c_str());
+  std::printf("  fleet: %s\n", FleetPlan::draw(seed).text().c_str());
   for (const std::string& violation : outcome.violations) std::printf("  %s\n", violation.c_str());
   std::printf("  again: %s --start %llu --seeds 1 --verbose\n", options.program, number);
 }
