@@ -82,9 +82,9 @@ faults: faults-programs ## real processes in network namespaces, killed, stopped
 	@scripts/setup.sh faults
 	@$(PYTHON) tests/faults/faults.py $(ARGS)
 
-faults-peers: faults-programs ## some of that with Nebula and with grpc-go side by side; ARGS=--docs
+faults-peers: faults-programs ## some of that with Nebula, grpc-go and rpcx side by side; ARGS=--docs
 	@scripts/setup.sh faults
-	@cd tests/faults/peers && go build -o $(CURDIR)/build/faults/faults_grpc .
+	@cd tests/faults/peers && go build -o $(CURDIR)/build/faults/faults_peers .
 	@$(PYTHON) tests/faults/faults.py --peers $(ARGS)
 
 fuzz: setup ## all fuzzers, each for TIME=60 seconds; what they find lies in build/fuzz/found

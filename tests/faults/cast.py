@@ -11,16 +11,17 @@ from field import address
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 HERE = ROOT / "tests/faults"
+PEERS = ("grpc", "rpcx")  # other frameworks, in Go
 SERVERS = {
     "python": [ROOT / "build/venv/bin/python", HERE / "serve.py"],
     "c++": [ROOT / "build/release/tests/faults_serve"],
     "go": [ROOT / "build/faults/faults_go", "serve"],
-    "grpc": [ROOT / "build/faults/faults_grpc", "serve"],
+    **{peer: [ROOT / "build/faults/faults_peers", peer, "serve"] for peer in PEERS},
 }
 CLIENTS = {
     "c++": [ROOT / "build/release/tests/faults_load"],
     "go": [ROOT / "build/faults/faults_go", "load"],
-    "grpc": [ROOT / "build/faults/faults_grpc", "load"],
+    **{peer: [ROOT / "build/faults/faults_peers", peer, "load"] for peer in PEERS},
 }
 START_S, END_S = 60, 30  # bounds, and ample for a machine that does much else
 PORT = 7000
@@ -154,7 +155,7 @@ class Registry(Process):
 
 
 class Dns(Process):
-    """A real dnsmasq, in which a name has the address of every server that there is; for grpc-go."""
+    """A real dnsmasq, in which a name has the address of every server that there is; for the peers."""
 
     def __init__(self, field, folder):
         at = address("registry")
@@ -179,7 +180,7 @@ class Cluster:
 
     LANGUAGES = {"s1": "c++", "s2": "go", "s3": "python", "s4": "c++", "c1": "c++", "c2": "go"}
 
-    # `all_of`: the language of everybody, in place of those. "grpc" is one: grpc-go, whose servers stand in DNS.
+    # `all_of`: the language of everybody, in place of those. Peers are such; their servers stand in DNS.
     def __init__(self, field, folder, rate, streams=50, timeout_ms=1000, policy="", is_rough=False, all_of=None,
                  servers=("s1", "s2", "s3"), clients=("c1", "c2")):
         self.field, self.folder, self.is_rough = field, folder, is_rough
@@ -189,7 +190,7 @@ class Cluster:
 
     def __enter__(self):
         try:
-            self.registry = (Dns if self.all_of == "grpc" else Registry)(self.field, self.folder)
+            self.registry = (Dns if self.all_of in PEERS else Registry)(self.field, self.folder)
             for name in self.server_names:
                 self.serve(name)
             if self.is_rough:
@@ -211,7 +212,7 @@ class Cluster:
 
     def serve(self, name):
         self.servers[name] = Server(self.field, self.folder, name, self.language(name), self.registry.url)
-        if self.all_of == "grpc":
+        if self.all_of in PEERS:
             self.registry.add(name)
         return self.servers[name]
 

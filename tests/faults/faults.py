@@ -6,8 +6,8 @@
 # --rate: calls a second of both clients together, 5,000 where none is said; 40 % at most of what the cluster can take,
 # which is measured first.
 # --seconds: of row 3. --json: the results; rows of it that are not run again stay. --docs: renders those into
-# docs/faults.md. --keep: what everybody wrote down, in a new folder. --peers: in place of the rows, Nebula and grpc-go
-# side by side. A line a row; last "faults: N passed, N failed".
+# docs/faults.md. --keep: what everybody wrote down, in a new folder. --peers: in place of the rows, Nebula, grpc-go and
+# rpcx side by side. A line a row; last "faults: N passed, N failed".
 import argparse
 import contextlib
 import json
@@ -77,7 +77,7 @@ def main():
     given = parser.parse_args()
     if unknown := set(given.rows) - set(rows.ROWS):
         parser.error(f"there is no row {', '.join(unknown)}; there are {', '.join(rows.ROWS)}")
-    languages = ("go", "grpc") if given.peers else ("python", "c++", "go")
+    languages = ("go", *cast.PEERS) if given.peers else ("python", "c++", "go")
     absent = cast.missing(*languages)
     if lack := fields.has_what_it_takes() or (absent and f"there is no {absent}: make faults builds it"):
         print(f"faults: cannot be run here: {lack}")

@@ -1,7 +1,8 @@
-# faults/peers.py - the same scenes with Nebula and with grpc-go, both in Go, side by side.
+# faults/peers.py - the same scenes with Nebula, with grpc-go and with rpcx, all in Go, side by side.
 #
-# grpc-go has what its documents recommend: round robin over DNS, outlier detection, retries; peers/load.go has the
-# numbers. Nebula has its defaults, and etcd. Only calls that may be repeated count: grpc-go repeats all.
+# grpc-go has what its documents recommend: round robin over DNS, outlier detection, retries; rpcx what its client has by
+# default: three retries elsewhere; peers/grpc.go and peers/rpcx.go have the numbers. Nebula has its
+# defaults, and etcd. Only calls that may be repeated count: the others repeat all.
 import time
 
 import table
@@ -9,15 +10,18 @@ from history import History, failed, percentile, share_of
 
 RATE = 600
 CALM_S = 5
+SIDES = {"Nebula": "go", "grpc-go": "grpc", "rpcx": "rpcx"}
 
 
 def compare(stage, to_docs):
     sides = []
     for text, scene in SCENES.items():
-        sides.append([text] + [scene(stage, language) for language in ("go", "grpc")])
-        print(f"{text} | Nebula: {sides[-1][1]} | grpc-go: {sides[-1][2]}", flush=True)
+        sides.append([text])
+        for side, language in SIDES.items():
+            sides[-1].append(scene(stage, language))
+            print(f"{text} | {side}: {sides[-1][-1]}", flush=True)
     if to_docs:
-        table.render_peers(stage.rate, sides)
+        table.render_peers(stage.rate, SIDES, sides)
 
 
 def cluster_of(stage, language, servers):

@@ -34,10 +34,10 @@ def render(results):
     put(rows, BEGIN, END)
 
 
-def render_peers(rate, sides):
-    """sides: what was asked, and what came of it with Nebula and with grpc-go."""
+def render_peers(rate, names, sides):
+    """sides: what was asked, and what came of it with each of these."""
     rows = [f"Measured with {rate:,} calls a second of one client in Go, to servers in Go; load {os.getloadavg()[0]:.1f}.", "",
-            "| what happens | Nebula | grpc-go |", "|---|---|---|"]
+            f"| what happens | {' | '.join(names)} |", "|---|" + "---|" * len(names)]
     put(rows + [f"| {' | '.join(side)} |" for side in sides], PEERS_BEGIN, PEERS_END)
 
 

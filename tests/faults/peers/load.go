@@ -1,4 +1,4 @@
-// peers/load.go - calls of grpc-go at a steady rate, a line for each that has ended, as those of go/load.go.
+// peers/load.go - calls at a steady rate, a line for each that has ended, as those of go/load.go.
 package main
 
 import (
@@ -10,27 +10,7 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/status"
-	_ "google.golang.org/grpc/xds" // which has outlier detection
-	"google.golang.org/protobuf/types/known/wrapperspb"
 )
-
-// What gRPC's own documents recommend: round robin, outlier detection with the numbers of gRFC A50, but among three nodes
-// already; and retries of what is UNAVAILABLE, for all calls, since it cannot say which of them may be. Without a throttle: a
-// third of all calls fails here at first, which would use it up.
-const serviceConfig = `{
-  "loadBalancingConfig": [{"outlier_detection_experimental": {
-    "interval": "10s", "baseEjectionTime": "30s", "maxEjectionTime": "300s", "maxEjectionPercent": 10,
-    "successRateEjection": {"minimumHosts": 3, "requestVolume": 100},
-    "failurePercentageEjection": {"threshold": 85, "enforcementPercentage": 100, "minimumHosts": 3, "requestVolume": 50},
-    "childPolicy": [{"round_robin": {}}]}}],
-  "methodConfig": [{"name": [{}], "retryPolicy": {
-    "maxAttempts": 3, "initialBackoff": "0.02s", "maxBackoff": "1s", "backoffMultiplier": 2,
-    "retryableStatusCodes": ["UNAVAILABLE"]}}]
-}`
 
 // What is in the column of codes of a call that was answered with something else than it asked for.
 const wrongAnswer = -1
@@ -38,24 +18,23 @@ const wrongAnswer = -1
 type loader struct {
 	name    string
 	timeout time.Duration
-	channel *grpc.ClientConn
+	call    call
 
 	lock sync.Mutex
 	log  *bufio.Writer
 }
 
-func load(name, log string, rate int, timeout time.Duration) error {
+func load(with framework, name, log string, rate int, timeout time.Duration) error {
 	file, err := os.Create(log)
 	if err != nil {
 		return err
 	}
 	defer file.Close()
-	channel, err := grpc.NewClient(os.Getenv("FAULTS_TARGET"), grpc.WithDefaultServiceConfig(serviceConfig),
-		grpc.WithTransportCredentials(insecure.NewCredentials()))
+	call, err := with.dial(os.Getenv("FAULTS_TARGET"))
 	if err != nil {
 		return err
 	}
-	l := &loader{name: name, timeout: timeout, channel: channel, log: bufio.NewWriterSize(file, 1<<20)}
+	l := &loader{name: name, timeout: timeout, call: call, log: bufio.NewWriterSize(file, 1<<20)}
 	defer l.log.Flush()
 	ending := make(chan struct{})
 	go func() {
@@ -71,21 +50,20 @@ func load(name, log string, rate int, timeout time.Duration) error {
 		case <-ending:
 			return nil
 		case <-time.After(time.Until(begin.Add(time.Duration(i * int64(time.Second) / int64(rate))))):
-			open.Go(func() { l.call(fmt.Sprintf("%s-%d", l.name, i)) })
+			open.Go(func() { l.one(fmt.Sprintf("%s-%d", l.name, i)) })
 		}
 	}
 }
 
-func (l *loader) call(key string) {
+func (l *loader) one(key string) {
 	ctx, cancel := context.WithTimeout(context.Background(), l.timeout)
 	defer cancel()
 	began := time.Now()
-	var answer wrapperspb.StringValue
-	err := l.channel.Invoke(ctx, "/faults/work", wrapperspb.String(key), &answer)
-	took, code, instance := time.Since(began), int(status.Code(err)), "-"
-	if err == nil {
+	answer, code := l.call(ctx, key)
+	took, instance := time.Since(began), "-"
+	if code == 0 {
 		var echoed string
-		if instance, echoed, _ = strings.Cut(answer.Value, " "); echoed != key {
+		if instance, echoed, _ = strings.Cut(answer, " "); echoed != key {
 			code = wrongAnswer
 		}
 	}

@@ -1,9 +1,10 @@
-// peers/serve.go - the service on grpc-go, which ends as its documentation says: GracefulStop.
+// peers/serve.go - the service, whoever carries its calls: a ledger, and orders on standard input.
 package main
 
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"math/rand"
@@ -14,11 +15,6 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
-
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
 type service struct {
@@ -28,7 +24,9 @@ type service struct {
 	fail   atomic.Uint64 // a share, as the bits of a float64
 }
 
-func (s *service) work(key string) (*wrapperspb.StringValue, error) {
+var errTold = errors.New("told to fail")
+
+func (s *service) work(key string) (string, error) {
 	if _, err := fmt.Fprintf(s.ledger, "%s %d\n", key, time.Now().UnixMicro()); err != nil {
 		panic(err)
 	}
@@ -36,9 +34,9 @@ func (s *service) work(key string) (*wrapperspb.StringValue, error) {
 		time.Sleep(time.Duration(delay) * time.Millisecond)
 	}
 	if rand.Float64() < math.Float64frombits(s.fail.Load()) {
-		return nil, status.Error(codes.Unavailable, "told to fail")
+		return "", errTold
 	}
-	return wrapperspb.String(s.name + " " + key), nil
+	return s.name + " " + key, nil
 }
 
 func (s *service) obey() {
@@ -55,7 +53,7 @@ func (s *service) obey() {
 	}
 }
 
-func serve(name, ledger, address string) error {
+func serve(with framework, name, ledger, address string) error {
 	file, err := os.OpenFile(ledger, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o644)
 	if err != nil {
 		return err
@@ -65,30 +63,8 @@ func serve(name, ledger, address string) error {
 		return err
 	}
 	s := &service{name: name, ledger: file}
-	server := grpc.NewServer()
-	work := func(_ any, _ context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
-		var key wrapperspb.StringValue
-		if err := decode(&key); err != nil {
-			return nil, err
-		}
-		return s.work(key.Value)
-	}
-	server.RegisterService(&grpc.ServiceDesc{
-		ServiceName: "faults", HandlerType: (*any)(nil), Methods: []grpc.MethodDesc{{MethodName: "work", Handler: work}},
-	}, s)
 	ctx, restore := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer restore()
 	go s.obey()
-	ended := make(chan struct{})
-	go func() {
-		<-ctx.Done()
-		server.GracefulStop()
-		close(ended)
-	}()
-	fmt.Println("ready")
-	if err := server.Serve(listener); err != nil {
-		return err
-	}
-	<-ended
-	return nil
+	return with.serve(ctx, s, listener)
 }
