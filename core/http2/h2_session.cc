@@ -100,8 +100,8 @@ Result<std::unique_ptr<Stream>> H2Session::open(StreamEvents& up) {
   if (!quota_.allows(open_count_)) {
     was_full_ = true;
     quota_.await();
-    return resource_exhausted("the peer takes " + std::to_string(quota_.streams_max()) +
-                              " calls at a time on one connection");
+    return Status(quota_.is_as_said() ? Code::resource_exhausted : Code::aborted,
+                  "the peer takes " + std::to_string(quota_.streams_max()) + " calls at a time on one connection");
   }
   std::unique_ptr<H2Stream> stream = std::make_unique<H2Stream>(*this, &up);
   add(stream.get());

@@ -100,8 +100,8 @@ class Session {
  public:
   virtual ~Session() = default;                 // closes the connection; every open stream gets its on_closed first
 
-  // Client only. resource_exhausted: as many streams are open as the peer takes, on_room will follow;
-  // unavailable: the session is draining or closed.
+  // Client only. resource_exhausted: as many streams are open as the peer says it takes; aborted: as it has shown to take,
+  // refusing more; on_room will follow both. unavailable: the session is draining or closed.
   virtual Result<std::unique_ptr<Stream>> open(StreamEvents& up) = 0;
 
   // GOAWAY in two steps (RFC 9113, 6.8), then what runs is finished, then on_closed(ok).

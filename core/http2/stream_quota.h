@@ -27,6 +27,7 @@ class StreamQuota {
 
   size_t streams_max() const { return std::min(said_, shown_); }
   bool allows(size_t open_count) const { return open_count < streams_max(); }  // one more
+  bool is_as_said() const { return said_ <= shown_; }  // else it has shown to take fewer
 
   // Somebody wants one more than is allowed.
   void await();

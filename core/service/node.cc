@@ -196,7 +196,7 @@ Status Node::call(std::string_view authority, size_t message_bytes_max, Request&
   request.context->set_peer(link_->peer());
   ClientWay way{env_.loop, link_->session(), authority, message_bytes_max, &link_->head_memo, this};
   Status status = start_client_call(way, request, reply, again);
-  if (status.code() == Code::resource_exhausted) is_full_ = true;
+  if (status.code() == Code::resource_exhausted || status.code() == Code::aborted) is_full_ = true;
   usable = status.ok() && isolation_.admits() && !endpoint.draining;
   return status;
 }

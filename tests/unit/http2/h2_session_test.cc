@@ -529,6 +529,19 @@ Test(h2_session, opens_as_many_streams_as_the_peer_allows) {
   cr_assert(!wire.client.open_error().ok());
 }
 
+Test(h2_session, tells_what_the_peer_says_that_it_takes_from_what_it_has_shown_to_take) {
+  Wire wire(Wire::Raw::server);
+  wire.raw->write(raw::frame(raw::settings, 0, 0, raw::setting(3, 3)));
+  wire.settle();
+  std::unique_ptr<StreamEnd> first = request(wire.client), second = request(wire.client), third = request(wire.client);
+  cr_assert_eq(wire.client.open_error().code(), Code::resource_exhausted);
+  wire.settle();
+  wire.raw->write(raw::frame(raw::rst_stream, 0, 5, raw::number(h2::refused_stream)));
+  wire.settle();
+  cr_assert(third->fate == Fate::refused);
+  cr_assert(wire.client.open_error().text() == "ABORTED: the peer takes 2 calls at a time on one connection");
+}
+
 Test(h2_session, assumes_a_hundred_streams_until_it_is_told) {
   Wire wire(Wire::Raw::server);
   std::vector<std::unique_ptr<StreamEnd>> calls;
