@@ -5,73 +5,9 @@
 
 #include "base/log.h"
 #include "base/random.h"
-#include "rpc/grpc.h"
-#include "service/doubt.h"
-#include "service/health_watch.h"
 #include "transport/network.h"
 
 namespace nebula {
-
-// One connection of a node, from dialled to closed.
-class Node::Link final : public SessionEvents, private Service {
- public:
-  Link(Node& node, std::unique_ptr<Conn> conn) : node_(node) {
-    peer_ = std::make_shared<const Peer>(conn->peer());
-    session_ = h2_session(node.env_.loop, std::move(conn), false, *this, node.session_);
-    greeting_timer_ = node.env_.loop.after(limits::connect_timeout, [this] { node_.on_link_silent(this); });
-    doubt_.emplace(node.env_.loop, *session_, [this] { node_.on_link_doubted(this); });
-  }
-
-  Session& session() { return *session_; }
-  const std::shared_ptr<const Peer>& peer() const { return peer_; }
-  bool has_spoken() const { return greeting_timer_ == nullptr; }
-  void on_call_lost(Time began) { doubt_->on_call_lost(began); }
-  const HealthWatch* health() const { return health_.get(); }  // null: it is not asked
-  bool is_ready() const { return has_spoken() && (health_ == nullptr || health_->state() == HealthWatch::State::well); }
-  void end_health() { health_.reset(); }  // or its call would hold up the end of the session
-  Time idle_since() const {
-    if (health_ == nullptr) return session_->idle_since();
-    return session_->open_count() > health_->stream_count() ? Time::never() : Time{1};
-  }
-
-  HeadMemo head_memo;
-
- private:
-  StreamEvents& on_stream(std::unique_ptr<Stream>) override { NEBULA_ASSERT(!"a client has no streams of its peer's"); }
-  void on_settings() override {
-    // Only now it is certain that the peer speaks HTTP/2: an accepted connection alone proves nothing. And only now it
-    // is known how many calls it takes at a time: some servers refuse what comes beyond.
-    greeting_timer_.reset();
-    node_.count_connect();
-    node_.backoff_ = limits::backoff_first;
-    if (node_.health_service_ && !node_.retired_)
-      health_ = std::make_unique<HealthWatch>(node_.env_, static_cast<Service&>(*this), session_->peer().address,
-                                              *node_.health_service_, [this] { node_.on_link_health(this); });
-    if (is_ready()) node_.welcome();
-  }
-  void on_room() override {
-    node_.is_full_ = false;
-    node_.update_usable();
-  }
-  void on_large_head(size_t bytes) override { grpc::warn_of_metadata(node_.env_.log, session_->peer(), bytes); }
-  void on_draining() override { node_.on_link_draining(this); }
-  void on_closed(Status why) override { node_.on_link_closed(this, why); }
-
-  // What its watch of the peer's health calls.
-  void call(Request request, Reply reply) override {
-    request.context->set_peer(peer_);
-    ClientWay way{node_.env_.loop, *session_, node_.health_authority_, limits::message_bytes_max};
-    Status status = start_client_call(way, request, reply);
-    if (!status.ok()) reply(std::move(status));
-  }
-
-  Node& node_;
-  std::shared_ptr<const Peer> peer_;  // of its calls' contexts
-  std::unique_ptr<Session> session_;
-  std::unique_ptr<Timer> greeting_timer_;  // until the peer has spoken HTTP/2
-  std::unique_ptr<HealthWatch> health_;
-  std::optional<Doubt> doubt_;
-};
 
 Node::Node(const Env& env, Endpoint self, NodeEvents& up, const SessionOptions& session, uint64_t number)
     : env_(env), up_(up), number_(number), session_(session) {
@@ -150,7 +86,7 @@ void Node::use(std::unique_ptr<Conn> conn) {
   trouble_ = {};
   is_full_ = false;
   load.restart();
-  link_ = std::make_unique<Link>(*this, std::move(conn));
+  link_ = std::make_unique<Link>(env_, std::move(conn), session_, static_cast<LinkEvents&>(*this));
 }
 
 void Node::reconnect(Status why) {
@@ -193,9 +129,7 @@ void Node::hurry() {
 Status Node::call(std::string_view authority, size_t message_bytes_max, Request& request, Reply& reply,
                   Again* again) {
   NEBULA_ASSERT(link_ != nullptr);
-  request.context->set_peer(link_->peer());
-  ClientWay way{env_.loop, link_->session(), authority, message_bytes_max, &link_->head_memo, this};
-  Status status = start_client_call(way, request, reply, again);
+  Status status = link_->start(authority, message_bytes_max, request, reply, again);
   if (status.code() == Code::resource_exhausted || status.code() == Code::aborted) is_full_ = true;
   usable = status.ok() && isolation_.admits() && !endpoint.draining;
   return status;
@@ -218,12 +152,10 @@ void Node::on_call_begun(uint32_t era, Duration took) {
 // What failed says nothing good of a node, however soon it did; and one that was not waited for to the end may be slow.
 void Node::on_call_ended(uint32_t era, Code code, Fate fate, std::optional<Duration> took, size_t bucket) {
   if (took) counts.add_latency(bucket, *took);
-  if (code == Code::ok) {
+  if (code == Code::ok)
     up_.on_call_succeeded();
-  } else {
+  else
     counts.failures += verdict_of(code, fate) == Verdict::bad;
-    if (fate == Fate::unknown && took && link_ != nullptr) link_->on_call_lost(Time{env_.loop.now().ns - took->ns});
-  }
   if (era != era_) return;
   inflight--;
   if (!is_measured_) return;
@@ -324,10 +256,22 @@ const Status& Node::trouble() const {
   return is_unwell() ? link_->health()->trouble() : trouble_;
 }
 
+void Node::on_link_spoken(Link& link) {
+  count_connect();
+  backoff_ = limits::backoff_first;
+  if (health_service_ && !retired_) link.ask_health(*health_service_, health_authority_);
+  if (link.is_ready()) welcome();
+}
+
+void Node::on_link_room(Link&) {
+  is_full_ = false;
+  update_usable();
+}
+
 // Of one that was unwell, all clients hear at the same time that it is back.
-void Node::on_link_health(Link* link) {
-  if (link != link_.get() || retired_) return;
-  if (link->is_ready()) return welcome();
+void Node::on_link_health(Link& link) {
+  if (&link != link_.get() || retired_) return;
+  if (link.is_ready()) return welcome();
   if (is_unwell()) {
     is_newcomer_ = true;
     NEBULA_LOG(env_.log, info, "instance " + endpoint.id + ": " + std::string(trouble().message()));
@@ -335,40 +279,19 @@ void Node::on_link_health(Link* link) {
   update_usable();
 }
 
-void Node::on_link_draining(Link* link) {
-  if (link != link_.get()) return;
-  if (link->session().pinged_too_often()) session_.keepalive.interval = session_.keepalive.interval * 2;
-  Status why = unavailable(link->session().peer().address + " is draining");
-  link->end_health();
+void Node::on_link_draining(Link& link, Status why) {
+  if (&link != link_.get()) return;
+  Duration& interval = session_.keepalive.interval;
+  if (link.session().pinged_too_often()) interval = std::max(interval, link.ping_interval() * 2);
+  link.end_health();
   leaving_.push_back(std::move(link_));
   if (!retired_) reconnect(std::move(why));
 }
 
-// A process that is stopped or overwhelmed: the system accepts its connections for it.
-void Node::on_link_silent(Link* link) {
-  Status why =
-      unavailable(link->session().peer().address + " accepted the connection, but did not speak HTTP/2 within " +
-                  std::to_string(limits::connect_timeout.ms() / 1000) + " s");
-  drop(link);
-  counts.connect_failures++;
-  if (!retired_) return back_off(std::move(why));
-  report_retired();
-}
-
-// Dialled anew, a peer may be there sooner than TCP finds out; and calls that are open may yet be answered if it was only slow.
-void Node::on_link_doubted(Link* link) {
-  if (link != link_.get() || retired_) return;
-  link->end_health();
-  link->session().drain();
-  leaving_.push_back(std::move(link_));
-  reconnect(unavailable("the connection to " + leaving_.back()->session().peer().address +
-                        " was silent while calls passed their deadlines, and a ping was not answered"));
-}
-
-void Node::on_link_closed(Link* link, const Status& why) {
-  bool was_current = link == link_.get();
-  bool has_spoken = link->has_spoken();
-  std::string address = link->session().peer().address;
+void Node::on_link_closed(Link& link, Status why) {
+  bool was_current = &link == link_.get();
+  bool has_spoken = link.has_spoken();
+  std::string address = link.address();
   drop(link);
   (has_spoken ? counts.disconnections : counts.connect_failures)++;
   if (retired_) return report_retired();
@@ -381,13 +304,13 @@ void Node::on_link_closed(Link* link, const Status& why) {
 }
 
 // A session is not destroyed inside its own event.
-void Node::drop(Link* link) {
+void Node::drop(Link& link) {
   std::unique_ptr<Link> gone;
-  if (link == link_.get()) {
+  if (&link == link_.get()) {
     gone = std::move(link_);
   } else {
     auto found = std::find_if(leaving_.begin(), leaving_.end(),
-                              [&](const std::unique_ptr<Link>& each) { return each.get() == link; });
+                              [&](const std::unique_ptr<Link>& each) { return each.get() == &link; });
     NEBULA_ASSERT(found != leaving_.end());
     gone = std::move(*found);
     leaving_.erase(found);

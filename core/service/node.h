@@ -17,6 +17,7 @@
 #include "service/balancer/balancer.h"
 #include "service/breaker/isolation.h"
 #include "service/ejection.h"
+#include "service/link.h"
 
 namespace nebula {
 
@@ -35,7 +36,7 @@ struct NodeEvents {
   ~NodeEvents() = default;
 };
 
-class Node final : public NodeState, private CallEvents {
+class Node final : public NodeState, private LinkEvents {
  public:
   // The number is its own among all that its channel has ever had.
   Node(const Env& env, Endpoint endpoint, NodeEvents& up, const SessionOptions& session = {}, uint64_t number = 0);
@@ -95,9 +96,13 @@ class Node final : public NodeState, private CallEvents {
 
  private:
   enum class State : uint8_t { idle, connecting, connected, waiting };
-  class Link;
 
-  // CallEvents
+  // LinkEvents
+  void on_link_spoken(Link& link) override;
+  void on_link_room(Link& link) override;
+  void on_link_health(Link& link) override;
+  void on_link_draining(Link& link, Status why) override;
+  void on_link_closed(Link& link, Status why) override;
   uint32_t on_call_started() override;
   void on_call_begun(uint32_t era, Duration took) override;
   void on_call_ended(uint32_t era, Code code, Fate fate, std::optional<Duration> took, size_t bucket) override;
@@ -111,13 +116,8 @@ class Node final : public NodeState, private CallEvents {
   void reconnect(Status why);
   void back_off(Status why);
   void retry_after(Duration wait);
-  void on_link_health(Link* link);
   void become_unwell();
-  void on_link_silent(Link* link);
-  void on_link_doubted(Link* link);
-  void on_link_draining(Link* link);
-  void on_link_closed(Link* link, const Status& why);
-  void drop(Link* link);
+  void drop(Link& link);
   void judge(Verdict verdict);
   void probe_after(Duration wait);
   void probe();
