@@ -107,6 +107,7 @@ void Channel::call(Request request, Reply reply) {
   else if (look_timer_ == nullptr && !may_wait() && !call.request.wait_for_ready)
     return end(call, why_not());
   wait(std::move(call));
+  if (waiting_.size() == 1) widen();
 }
 
 // Only now, for what its service's description refuses is no call.
@@ -461,8 +462,16 @@ void Channel::serve_waiting() {
     call.request.context->on_cancel(nullptr);
     waiting_.erase(first);
     if (place(call)) continue;
-    return wait(std::move(call));  // back to its place at the head of the line
+    wait(std::move(call));  // back to its place at the head of the line
+    return widen();
   }
+}
+
+// Each wants one more connection at most; nobody knows which of the nodes will have the calls.
+void Channel::widen() {
+  size_t wanted = waiting_.size(), first = nodes_.size() > 1 ? env_.random.below(nodes_.size()) : 0;
+  for (size_t at = 0; at < nodes_.size() && wanted > 0; at++)
+    wanted -= nodes_[(first + at) % nodes_.size()]->widen();
 }
 
 void Channel::fail_waiting() {

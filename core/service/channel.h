@@ -99,6 +99,7 @@ class Channel final : public Service, public NodeEvents, private MetricsSource {
   void pause(Waiting call, Duration length, Status last);
   void wait(Waiting call);
   void serve_waiting();
+  void widen();                         // where waiting calls lack nothing but a stream
   void fail_waiting();                  // those that do not want to wait any longer
   bool may_wait() const;                // a node may soon be there
   Status why_not() const;

@@ -55,12 +55,18 @@ class Link final : private SessionEvents, private CallEvents, private Service {
   bool has_spoken() const { return greeting_timer_ == nullptr; }
   bool is_ready() const { return has_spoken() && (health_ == nullptr || health_->state() == HealthWatch::State::well); }
   Time idle_since() const;  // never(): a call runs
+  // Why it took no call the last time, as its owner has noted; ok: there is room again.
+  Code refusal() const { return refusal_; }
+  void refuse(Code why) { refusal_ = why; }
 
  private:
   // SessionEvents
   StreamEvents& on_stream(std::unique_ptr<Stream>) override { NEBULA_ASSERT(!"a client has no streams of its peer's"); }
   void on_settings() override;
-  void on_room() override { up_.on_link_room(*this); }
+  void on_room() override {
+    refusal_ = Code::ok;
+    up_.on_link_room(*this);
+  }
   void on_large_head(size_t bytes) override;
   void on_draining() override;
   void on_closed(Status why) override { end(std::move(why)); }
@@ -86,6 +92,7 @@ class Link final : private SessionEvents, private CallEvents, private Service {
   std::string_view health_authority_;
   std::unique_ptr<HealthWatch> health_;
   std::optional<Doubt> doubt_;
+  Code refusal_ = Code::ok;
   bool is_over_ = false;                   // the owner knows
 };
 

@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "base/random.h"
+#include "service/widening.h"
 #include "transport/network.h"
 
 namespace nebula {
@@ -18,10 +19,7 @@ Node::Node(const Env& env, Endpoint self, NodeEvents& up, const SessionOptions& 
 }
 
 // First the connections: their calls end, and tell all of a node.
-Node::~Node() {
-  link_.reset();
-  leaving_.clear();
-}
+Node::~Node() { links_.cut(); }
 
 void Node::set_endpoint(const Endpoint& now) {
   Endpoint before = std::exchange(endpoint, now);
@@ -29,7 +27,7 @@ void Node::set_endpoint(const Endpoint& now) {
   // Nothing new is opened there, and a dial that is under way is not wanted any more.
   if (now.draining && state_ == State::connecting) state_ = State::idle;
   if (now.unwell && !before.unwell) become_unwell();
-  if (before.unwell && link_ != nullptr && link_->is_ready()) return welcome();
+  if (before.unwell && !links_.empty() && links_.oldest()->is_ready()) return welcome();
   update_usable();
 }
 
@@ -62,7 +60,10 @@ void Node::dial(size_t url_index, std::string failures) {
     if (node == nullptr) return;
     node->dials_open_--;
     if (node->state_ != State::connecting) return;
-    if (conn.ok()) return node->use(std::move(*conn));
+    if (conn.ok()) {
+      node->url_index_ = url_index;
+      return node->use(std::move(*conn));
+    }
     if (turn != node->dial_turn_) return;
     failures.append(failures.empty() ? "" : "; ").append(conn.status().message());
     node->dial(url_index + 1, std::move(failures));
@@ -82,11 +83,34 @@ void Node::dial_beside(size_t url_index) {
 
 void Node::use(std::unique_ptr<Conn> conn) {
   NEBULA_LOG(env_.log, debug, "connected to " + conn->peer().address);
-  state_ = State::connected;
-  trouble_ = {};
-  is_full_ = false;
-  load.restart();
-  link_ = std::make_unique<Link>(env_, std::move(conn), session_, static_cast<LinkEvents&>(*this));
+  if (links_.empty()) {
+    state_ = State::connected;
+    trouble_ = {};
+    is_full_ = false;
+    load.restart();
+  }
+  links_.add(std::make_unique<Link>(env_, std::move(conn), session_, static_cast<LinkEvents&>(*this)));
+}
+
+bool Node::widen() {
+  if (widening_ != nullptr && widening_->is_under_way()) return true;
+  if (!is_full_ || is_isolated() || retired_ || endpoint.draining || !links_.want_more()) return false;
+  if (widening_ == nullptr)
+    widening_ = std::make_unique<Widening>(
+        env_, [this](Result<std::unique_ptr<Conn>> conn) { on_widened(std::move(conn)); }, [this] { update_usable(); });
+  if (!widening_->start(endpoint.urls[url_index_])) return false;
+  dialled_ = env_.loop.now();
+  return true;
+}
+
+// That it could not be had is held against nobody: calls go on waiting for their turn. And where there was one connection
+// when it was asked for, there may be none now.
+void Node::on_widened(Result<std::unique_ptr<Conn>> conn) {
+  bool is_wanted = state_ == State::connected || state_ == State::connecting;
+  if (conn.ok() && is_wanted) return use(std::move(*conn));
+  counts.connect_failures += !conn.ok();
+  widening_->on_failed();
+  update_usable();  // for those who wait will want it again
 }
 
 void Node::reconnect(Status why) {
@@ -128,8 +152,11 @@ void Node::hurry() {
 
 Status Node::call(std::string_view authority, size_t message_bytes_max, Request& request, Reply& reply,
                   Again* again) {
-  NEBULA_ASSERT(link_ != nullptr);
-  Status status = link_->start(authority, message_bytes_max, request, reply, again);
+  Link* link = links_.pick();
+  Status status = link != nullptr ? link->start(authority, message_bytes_max, request, reply, again)
+                                  : resource_exhausted("each connection has as many calls as the peer takes");
+  while (!status.ok() && link != nullptr && (link = links_.pick_instead(*link, status.code())) != nullptr)
+    status = link->start(authority, message_bytes_max, request, reply, again);
   if (status.code() == Code::resource_exhausted || status.code() == Code::aborted) is_full_ = true;
   usable = status.ok() && isolation_.admits() && !endpoint.draining;
   return status;
@@ -237,30 +264,35 @@ void Node::restore() {
 }
 
 bool Node::is_working() const {
-  return link_ != nullptr && link_->is_ready() && !retired_ && !endpoint.draining && !endpoint.unwell && !is_isolated();
-}
-
-Time Node::idle_since() const {
-  Time since = link_ != nullptr ? link_->idle_since() : Time{};
-  for (const std::unique_ptr<Link>& link : leaving_) since = std::max(since, link->idle_since());
-  return since;
+  return !links_.empty() && links_.oldest()->is_ready() && !retired_ && !endpoint.draining && !endpoint.unwell &&
+         !is_isolated();
 }
 
 bool Node::is_unwell() const {
-  return endpoint.unwell ||
-         (link_ != nullptr && link_->health() != nullptr && link_->health()->state() == HealthWatch::State::unwell);
+  const HealthWatch* health = links_.empty() ? nullptr : links_.oldest()->health();
+  return endpoint.unwell || (health != nullptr && health->state() == HealthWatch::State::unwell);
 }
 
 const Status& Node::trouble() const {
   if (endpoint.unwell) return unwell_;
-  return is_unwell() ? link_->health()->trouble() : trouble_;
+  return is_unwell() ? links_.oldest()->health()->trouble() : trouble_;
 }
 
 void Node::on_link_spoken(Link& link) {
   count_connect();
   backoff_ = limits::backoff_first;
-  if (health_service_ && !retired_) link.ask_health(*health_service_, health_authority_);
-  if (link.is_ready()) welcome();
+  if (widening_ != nullptr) widening_->on_used();
+  if (!links_.holds(link)) return;
+  is_full_ = false;
+  watch_oldest();
+  if (links_.oldest()->is_ready()) welcome();
+}
+
+// One connection is enough to know.
+void Node::watch_oldest() {
+  Link& link = *links_.oldest();
+  if (health_service_ && !retired_ && link.has_spoken() && link.health() == nullptr)
+    link.ask_health(*health_service_, health_authority_);
 }
 
 void Node::on_link_room(Link&) {
@@ -270,7 +302,7 @@ void Node::on_link_room(Link&) {
 
 // Of one that was unwell, all clients hear at the same time that it is back.
 void Node::on_link_health(Link& link) {
-  if (&link != link_.get() || retired_) return;
+  if (&link != links_.oldest() || retired_) return;
   if (link.is_ready()) return welcome();
   if (is_unwell()) {
     is_newcomer_ = true;
@@ -280,42 +312,36 @@ void Node::on_link_health(Link& link) {
 }
 
 void Node::on_link_draining(Link& link, Status why) {
-  if (&link != link_.get()) return;
+  if (!links_.holds(link)) return;
   Duration& interval = session_.keepalive.interval;
   if (link.session().pinged_too_often()) interval = std::max(interval, link.ping_interval() * 2);
   link.end_health();
-  leaving_.push_back(std::move(link_));
-  if (!retired_) reconnect(std::move(why));
+  links_.leave(link);
+  if (retired_) return;
+  if (!links_.empty()) return go_on_with_others();
+  reconnect(std::move(why));
+}
+
+void Node::go_on_with_others() {
+  widening_->on_lost();
+  watch_oldest();
+  update_usable();
 }
 
 void Node::on_link_closed(Link& link, Status why) {
-  bool was_current = &link == link_.get();
-  bool has_spoken = link.has_spoken();
-  std::string address = link.address();
-  drop(link);
+  bool was_used = links_.holds(link), has_spoken = link.has_spoken();
+  links_.drop(link);
   (has_spoken ? counts.disconnections : counts.connect_failures)++;
   if (retired_) return report_retired();
-  if (!was_current) return;
+  if (!has_spoken && widening_ != nullptr) widening_->on_failed();
+  if (!was_used) return;
   NEBULA_LOG(env_.log, debug, "instance " + endpoint.id + ": " + std::string(why.message()));
-  if (has_spoken)
-    reconnect(why.ok() ? unavailable("the connection to " + address + " was closed") : why);
+  if (!links_.empty())
+    go_on_with_others();
+  else if (has_spoken)
+    reconnect(why.ok() ? unavailable("the connection to " + link.address() + " was closed") : why);
   else
     back_off(why.ok() ? unavailable("the connection ended before it was used") : why);
-}
-
-// A session is not destroyed inside its own event.
-void Node::drop(Link& link) {
-  std::unique_ptr<Link> gone;
-  if (&link == link_.get()) {
-    gone = std::move(link_);
-  } else {
-    auto found = std::find_if(leaving_.begin(), leaving_.end(),
-                              [&](const std::unique_ptr<Link>& each) { return each.get() == &link; });
-    NEBULA_ASSERT(found != leaving_.end());
-    gone = std::move(*found);
-    leaving_.erase(found);
-  }
-  env_.loop.later([gone = std::move(gone)] {});
 }
 
 void Node::retire(Fn<void()> then) {
@@ -325,17 +351,15 @@ void Node::retire(Fn<void()> then) {
   isolation_timer_.reset();
   usable = false;
   state_ = State::idle;  // a dial under way finds that it is not wanted
-  if (link_ != nullptr) {
-    link_->end_health();
-    link_->session().drain();
-  }
+  widening_.reset();
+  links_.drain();
   env_.loop.later([self = anchor_.ref()] {
     if (Node* node = self.get(); node != nullptr && node->retired_) node->report_retired();
   });
 }
 
 void Node::report_retired() {
-  if (link_ != nullptr || !leaving_.empty()) return;
+  if (!links_.all_gone()) return;
   Fn<void()> then = std::move(retired_);
   then();
 }
@@ -354,7 +378,7 @@ void Node::welcome() {
 
 // In a later step: this may come from the depth of a session's event, and calls that go now write to sessions.
 void Node::update_usable() {
-  usable = link_ != nullptr && link_->is_ready() && !is_full_ && !retired_ && !endpoint.draining &&
+  usable = !links_.empty() && links_.oldest()->is_ready() && !is_full_ && !retired_ && !endpoint.draining &&
            !endpoint.unwell && isolation_.admits();
   env_.loop.later([self = anchor_.ref()] {
     if (Node* node = self.get(); node != nullptr && !node->retired_) node->up_.on_node_changed();

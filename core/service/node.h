@@ -17,11 +17,12 @@
 #include "service/balancer/balancer.h"
 #include "service/breaker/isolation.h"
 #include "service/ejection.h"
-#include "service/link.h"
+#include "service/links.h"
 
 namespace nebula {
 
 class Node;
+class Widening;
 
 // What a node tells its channel.
 struct NodeEvents {
@@ -40,7 +41,7 @@ class Node final : public NodeState, private LinkEvents {
  public:
   // The number is its own among all that its channel has ever had.
   Node(const Env& env, Endpoint endpoint, NodeEvents& up, const SessionOptions& session = {}, uint64_t number = 0);
-  ~Node();  // cuts the connection; calls on it fail
+  ~Node();  // cuts its connections; calls on them fail
 
   void connect();  // unless it is connected, or about to be, or takes no calls
   void hurry();    // calls have nowhere to go: it is not waited long before it is dialled again
@@ -75,7 +76,10 @@ class Node final : public NodeState, private LinkEvents {
   NodeReport report() const;
   Outcome take_outcome() { return std::exchange(outcome_, {}); }  // of its calls since the last time
 
-  // Puts the call on the connection. Not ok: it cannot take one now, and request, reply and again are as they were.
+  // Calls wait: where it has as many as its peer takes on one connection, it gets a further one. False: it does not.
+  bool widen();
+
+  // Puts the call on a connection. Not ok: it cannot take one now, and request, reply and again are as they were.
   Status call(std::string_view authority, size_t message_bytes_max, Request& request, Reply& reply,
               Again* again = nullptr);
 
@@ -88,7 +92,8 @@ class Node final : public NodeState, private LinkEvents {
     return !endpoint.draining && !endpoint.unwell &&
            (state_ == State::connecting || (state_ == State::connected && !is_unwell()));
   }
-  Time idle_since() const;                    // never(): a call runs; the beginning of time: it has no connection
+  // never(): a call runs; the beginning of time: it has no connection
+  Time idle_since() const { return links_.idle_since(); }
   bool is_unwell() const;                     // it says that it does not serve: in the registry, or on its connection
   const Status& trouble() const;              // why it cannot be used; ok if it can, or nothing is known
 
@@ -111,13 +116,15 @@ class Node final : public NodeState, private LinkEvents {
   void dial(size_t url_index, std::string failures);
   void dial_beside(size_t url_index);  // if it is needed, after a while without an answer of that one
   void use(std::unique_ptr<Conn> conn);
+  void on_widened(Result<std::unique_ptr<Conn>> conn);
+  void go_on_with_others();
+  void watch_oldest();
   // A connection that worked is dialled anew at once; one that died before it spoke HTTP/2 waits its turn, and so does
   // a peer that greets and hangs up again and again.
   void reconnect(Status why);
   void back_off(Status why);
   void retry_after(Duration wait);
   void become_unwell();
-  void drop(Link& link);
   void judge(Verdict verdict);
   void probe_after(Duration wait);
   void probe();
@@ -145,8 +152,9 @@ class Node final : public NodeState, private LinkEvents {
   std::unique_ptr<Timer> patience_timer_;       // with a dial
   uint32_t dial_turn_ = 0;                      // of the last dial: what fails before it fails for nobody
   size_t dials_open_ = 0;
-  std::unique_ptr<Link> link_;                  // the connection for new calls
-  std::vector<std::unique_ptr<Link>> leaving_;  // told to go away (GOAWAY), finishing their calls
+  size_t url_index_ = 0;                        // of the address that was reached
+  Links links_{env_.loop};
+  std::unique_ptr<Widening> widening_;          // null: one connection was always enough
   std::unique_ptr<Breaker> breaker_;
   Isolation isolation_;
   std::unique_ptr<Timer> isolation_timer_;

@@ -169,7 +169,7 @@ class Reader {
     }
     if (std::optional<element> throttle = fields.any("retryThrottling")) read_throttle(*throttle);
     if (std::optional<element> health = fields.any("healthCheckConfig")) read_health(*health);
-    fields.cannot("connectionScaling", "calls beyond the streams of a connection wait for their turn");
+    fields.cannot("connectionScaling", "where an instance takes no more calls on a connection it gets further ones, up to 10, by itself");
     fields.end();
     return std::move(failure_);
   }

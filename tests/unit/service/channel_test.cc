@@ -60,6 +60,18 @@ void call_all(Cluster& cluster, Channel& channel, int count) {
   }
 }
 
+// Of so many calls on each of the connections of one client, the next one waits.
+constexpr size_t streams_max = 100, calls_max = streams_max * limits::links_max;
+
+std::unique_ptr<Instance> serve_few(Cluster& cluster) {
+  ServerLimits limits;
+  limits.session.streams_max = streams_max;
+  std::unique_ptr<Instance> hello = std::make_unique<Instance>(cluster, "hello", "a", limits);
+  hello->announce();
+  cluster.settle();
+  return hello;
+}
+
 std::string refused(std::string_view id) {
   return "dial mem:" + std::string(id) + ": nobody listens at mem:" + std::string(id);
 }
@@ -424,7 +436,7 @@ Test(channel, survives_a_server_that_drains_while_it_is_called) {
 
 Test(channel, lets_calls_wait_in_order_when_the_peer_takes_no_more) {
   Cluster cluster;
-  std::unique_ptr<Instance> hello = cluster.serve("hello", "a");
+  std::unique_ptr<Instance> hello = serve_few(cluster);
   std::unique_ptr<Channel> channel = cluster.channel("hello");
   Calls calls;
   for (int i = 0; i < 2500; i++) {
@@ -432,7 +444,7 @@ Test(channel, lets_calls_wait_in_order_when_the_peer_takes_no_more) {
     cluster.start(*channel, *calls.back());
   }
   cluster.settle();
-  cr_assert_eq(hello->hold.count(), limits::streams_max);
+  cr_assert_eq(hello->hold.count(), calls_max);
   size_t answered = 0;
   while (answered < calls.size()) {
     cr_assert_gt(hello->hold.count(), answered, "calls wait for nothing");
@@ -448,12 +460,12 @@ Test(channel, lets_calls_wait_in_order_when_the_peer_takes_no_more) {
 
 Test(channel, lets_no_call_pass_those_that_wait) {
   Cluster cluster;
-  std::unique_ptr<Instance> hello = cluster.serve("hello", "a");
+  std::unique_ptr<Instance> hello = serve_few(cluster);
   std::unique_ptr<Channel> channel = cluster.channel("hello");
   // A handler that goes on would count against the limit.
   hello->hold.then_cancelled = [](Holder::Call& call) { call.reply(Status(Code::cancelled, "as you wish")); };
   Calls calls;
-  for (uint32_t i = 0; i < limits::streams_max + 1; i++) {
+  for (size_t i = 0; i < calls_max + 1; i++) {
     calls.push_back(std::make_unique<Call>("/hello/hold"));
     cluster.start(*channel, *calls.back());
   }
@@ -463,7 +475,7 @@ Test(channel, lets_no_call_pass_those_that_wait) {
   Call late("/hello/hold", "late");
   cluster.start(*channel, late);
   cluster.settle();
-  cr_assert_eq(hello->hold.count(), limits::streams_max + 1);
+  cr_assert_eq(hello->hold.count(), calls_max + 1);
   cr_assert(std::get<Bytes>(hello->hold.last().request.body).view() == "hi");
 }
 
@@ -610,10 +622,10 @@ Test(channel, lets_calls_wait_while_a_lost_connection_is_dialled_anew) {
 
 Test(channel, ends_its_calls_when_it_is_destroyed) {
   Cluster cluster;
-  std::unique_ptr<Instance> hello = cluster.serve("hello", "a");
+  std::unique_ptr<Instance> hello = serve_few(cluster);
   std::unique_ptr<Channel> channel = cluster.channel("hello");
   Calls calls;
-  for (uint32_t i = 0; i < limits::streams_max + 10; i++) {
+  for (size_t i = 0; i < calls_max + 10; i++) {
     calls.push_back(std::make_unique<Call>("/hello/hold", "hi", cluster.world.loop.now() + sec(100)));
     cluster.start(*channel, *calls.back());
   }
