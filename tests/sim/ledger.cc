@@ -104,7 +104,7 @@ bool Ledger::may_be_unavailable(const Call& call) const {
   // Those wait for their turn, except streams of which a message has gone already.
   auto occupies = [](const auto& each) { return each.second.is_handled || !each.second.has_ended(); };
   bool has_sent = streams_requests(call.wish.shape) && call.flow(Way::request).given > 0;
-  if (has_sent && std::count_if(calls_.begin(), calls_.end(), occupies) >= limits::streams_max) return true;
+  if (has_sent && std::count_if(calls_.begin(), calls_.end(), occupies) >= plan_.streams_max) return true;
   auto name = names_.find(call.wish.service);
   return name == names_.end() || name->second.up == 0 || name->second.trouble_ends >= call.begun;
 }

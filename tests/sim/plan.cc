@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "service/links.h"
+
 namespace nebula::sim {
 
 namespace {
@@ -108,6 +110,15 @@ void draw_silence(Dice& dice, Plan* plan) {
   plan->faults_at_listen = !plan->faults_at_dial;
 }
 
+// Few calls on one connection, so that clients need several. All that a plan allows fit on those of one client, and none
+// takes its place for ever: what waits for a connection is not answered by the end of others.
+void draw_narrow(Dice& dice, Plan* plan) {
+  if (!dice.one_in(6)) return;
+  plan->streams_max = static_cast<uint32_t>(dice.scale(1, 16));
+  plan->calls_max = std::min<uint64_t>(plan->calls_max, plan->streams_max * limits::links_max);
+  plan->has_hung_handlers = false;
+}
+
 }  // namespace
 
 Plan Plan::draw(uint64_t seed) {
@@ -123,6 +134,7 @@ Plan Plan::draw(uint64_t seed) {
   draw_calls(dice, &plan);
   draw_sizes(dice, &plan);
   draw_silence(dice, &plan);
+  draw_narrow(dice, &plan);
   return plan;
 }
 
@@ -179,6 +191,7 @@ std::string Plan::text() const {
           std::to_string(registry_lag.ms()) + " ms; calls: up to " + std::to_string(calls_max) + " in bursts of " +
           std::to_string(burst_max) + ", up to " + std::to_string(bytes_max) + " bytes, limit " +
           std::to_string(message_bytes_max);
+  if (streams_max != limits::streams_max) text += ", " + std::to_string(streams_max) + " at a time";
   for (auto [is_on, name] : {std::pair(is_oversize, "oversize"), {has_metadata, "metadata"},
                              {has_deadlines, "deadlines"}, {has_cancels, "cancels"}, {has_waits, "waits"}, {has_slow_handlers, "slow"},
                              {has_hung_handlers, "hung"}, {has_errors, "errors"}, {has_strangers, "strangers"},

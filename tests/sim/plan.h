@@ -24,6 +24,7 @@ struct Plan {
   int lasting = 0;       // so many clients, and as many servers, live through it all
   Duration fault_phase;  // thereafter all faults stop
   size_t message_bytes_max = 0;
+  uint32_t streams_max = limits::streams_max;  // of a client, on one connection
 
   // The network, as parameters of fault:. Zero: without.
   Duration delay_max;

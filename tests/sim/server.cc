@@ -46,6 +46,7 @@ void ServerProcess::listen() {
   ServerLimits limits{ground_.plan.message_bytes_max};
   if (ground_.plan.silent_after > 0)
     limits.session = {.keepalive = ground_.plan.keepalive(), .pings = {sec(5), true}};
+  limits.session.streams_max = ground_.plan.streams_max;
   server_ = std::make_unique<Server>(ground_.loop, process_.network, ground_.log, router_, limits);
   Url clean;
   clean.scheme = "mem";

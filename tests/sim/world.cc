@@ -91,6 +91,7 @@ void World::prove() {
   std::vector<const Call*> brief = call_everywhere(sec(1), false);
   linger(sec(1));
   expect_ok(brief);
+  linger(limits::links_look_interval * 3 + ground_.plan.reach());
   check_sessions();
 }
 
@@ -121,7 +122,7 @@ void World::end() {
                              std::to_string(posts) + " posts are left");
 }
 
-// A client has one channel to a name, and that has one connection to each instance.
+// A client has one channel to a name, and that has one connection to each instance, when there are few calls.
 void World::check_sessions() {
   for (const Slot& slot : slots_)
     if (size_t count = slot.server->session_count(); count > clients_.size())
