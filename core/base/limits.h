@@ -240,6 +240,12 @@ inline constexpr double isolated_share = 0.5;
 inline constexpr Duration commons_pause = ms(100);
 // Of a service with more instances each client uses so many, others each: connections are bounded, and the load is even.
 inline constexpr uint32_t subset_nodes = 100;
+// Connections to one node that one loop has for new calls, as gRPC's clients (A105): with the hundred streams that most
+// servers and proxies take on one, a thousand calls at a time.
+inline constexpr size_t links_max = 10;
+// What no call has needed for so long is not used, and what was not used for so long is closed. A burst a minute finds
+// its connections as it has left them; a server is rid of them before it would have closed them itself.
+inline constexpr Duration links_look_interval = sec(30);
 
 // Registries of one program: each is watched for every name, and is a rank of its own for balancers.
 inline constexpr size_t registries_max = 8;
@@ -251,6 +257,8 @@ inline constexpr size_t metrics_methods_max = 1000;
 inline constexpr size_t service_name_max = 200;
 // A registry record is a few hundred bytes; a larger file is none of ours.
 inline constexpr size_t record_bytes_max = 16u << 10;
+// A policy is a few lines; a service config of hundreds of methods some tens of KB. More is something else.
+inline constexpr size_t policy_bytes_max = 256u << 10;
 // Where inotify is used up, the registry's directory is looked through so often.
 inline constexpr Duration registry_poll_interval = ms(250);
 

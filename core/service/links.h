@@ -11,15 +11,6 @@
 
 namespace nebula {
 
-namespace limits {
-// Connections to one node that one loop has for new calls, as gRPC's clients (A105): with the hundred streams that most
-// servers and proxies take on one, a thousand calls at a time.
-inline constexpr size_t links_max = 10;
-// What no call has needed for so long is not used, and what was not used for so long is closed. A burst a minute finds
-// its connections as it has left them; a server is rid of them before it would have closed them itself.
-inline constexpr Duration links_look_interval = sec(30);
-}  // namespace limits
-
 class Links {
  public:
   explicit Links(Loop& loop) : loop_(loop) {}

@@ -1,6 +1,8 @@
 // service/policy_places.cc - compare, check, tell.
 #include "service/policy_places.h"
 
+#include "base/limits.h"
+
 #include <utility>
 
 #include "service/registry/policy_texts.h"

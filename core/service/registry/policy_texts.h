@@ -15,11 +15,6 @@
 
 namespace nebula {
 
-namespace limits {
-// A policy is a few lines; a service config of hundreds of methods some tens of KB. More is something else.
-inline constexpr size_t policy_bytes_max = 256u << 10;
-}  // namespace limits
-
 class PolicyTexts {
  public:
   std::unique_ptr<Watch> watch(std::string_view name, Registry::OnPolicy on_policy);
