@@ -1,10 +1,9 @@
 // service/policy_places.cc - compare, check, tell.
 #include "service/policy_places.h"
 
-#include "base/limits.h"
-
 #include <utility>
 
+#include "base/limits.h"
 #include "service/registry/policy_texts.h"
 
 namespace nebula {

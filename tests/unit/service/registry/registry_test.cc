@@ -246,6 +246,16 @@ Test(registry, tells_who_comes_and_who_goes) {
   });
 }
 
+namespace {
+
+// Several may say first that some of them have still to answer.
+bool was_told_once(const Seen& seen) {
+  const std::vector<Snapshot>& told = seen.snapshots;
+  return told.size() == 1 || (told.size() == 2 && !told.front().is_whole && told.back().is_whole);
+}
+
+}  // namespace
+
 Test(registry, gives_whole_snapshots_to_every_watcher) {
   on_each([](Subject& subject) {
     std::vector<std::unique_ptr<Lease>> leases(5);
@@ -256,7 +266,7 @@ Test(registry, gives_whole_snapshots_to_every_watcher) {
     cr_assert(subject.until([&] { return early.ids() == all; }));
     Seen late(subject.registry(), "hello");
     cr_assert(subject.until([&] { return late.ids() == all; }));
-    cr_assert_eq(late.snapshots.size(), 1u);
+    cr_assert(was_told_once(late));
   });
 }
 
@@ -270,7 +280,7 @@ Test(registry, does_not_say_the_same_twice) {
     cr_assert(subject.announce("world", "b", &other).ok());
     Seen second(subject.registry(), "world");
     cr_assert(subject.until([&] { return second.ids() == Ids{"b"}; }));
-    cr_assert_eq(first.snapshots.size(), 1u);
+    cr_assert(was_told_once(first));
   });
 }
 
