@@ -98,7 +98,7 @@ bool Node::widen() {
   if (widening_ == nullptr)
     widening_ = std::make_unique<Widening>(
         env_, [this](Result<std::unique_ptr<Conn>> conn) { on_widened(std::move(conn)); }, [this] { update_usable(); });
-  if (!widening_->start(endpoint.urls[url_index_])) return false;
+  if (!widening_->start(endpoint.urls[url_index_], inflight, counts.attempts)) return false;
   dialled_ = env_.loop.now();
   return true;
 }

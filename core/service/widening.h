@@ -21,7 +21,8 @@ class Widening {
   // `dialled` gets what has come of it. `due`: what was asked for too early may be asked for again.
   Widening(const Env& env, Fn<void(Result<std::unique_ptr<Conn>>)> dialled, Fn<void()> due);
 
-  bool start(const Url& address);  // false: not yet
+  // Of a node with so many calls in flight, and so many that have begun in all. False: not yet.
+  bool start(const Url& address, size_t inflight, uint64_t begun);
   bool is_under_way() const { return is_under_way_; }  // until the connection is used, or has come to nothing
   void on_used() { is_under_way_ = false; }
   void on_failed();                // before it was used
@@ -29,11 +30,14 @@ class Widening {
 
  private:
   void pause(Duration least);
+  bool flows(uint64_t begun);
 
   Env env_;
   Fn<void(Result<std::unique_ptr<Conn>>)> dialled_;
   Fn<void()> due_;
   bool is_under_way_ = false;
+  uint64_t begun_ = 0;           // calls, when it was looked at them
+  Time looked_{INT64_MIN / 2};
   bool has_started_ = false;     // since the last pause
   Duration pause_;               // the next one
   Time paused_{INT64_MIN / 2};   // the last time

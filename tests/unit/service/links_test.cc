@@ -207,6 +207,38 @@ Test(links, stay_one_where_the_peer_refuses_what_it_allows) {
   cr_assert_eq(peers.dials.dials.size(), 1);
 }
 
+Test(links, stay_one_while_more_than_a_thousand_calls_flow) {
+  Bench bench(1000);
+  SimLoop& loop = bench.cluster.world.loop;
+  std::vector<std::unique_ptr<Timer>> timers;
+  bool flows = true;
+  bench.server.greet.answer_by([&](Request, Reply reply) {
+    auto answer = [&, held = std::make_shared<Reply>(std::move(reply))] { (*held)(with("done")); };
+    timers.push_back(loop.after(flows ? ms(10) : sec(100), answer));
+  });
+  for (int turn = 0; turn < 300; turn++) {
+    std::erase_if(bench.calls, [](const std::unique_ptr<Call>& call) { return call->answers > 0; });
+    while (bench.calls.size() < 1500) {
+      bench.calls.push_back(std::make_unique<Call>());
+      bench.cluster.start(*bench.channel, *bench.calls.back());
+    }
+    bench.run_for(ms(1));
+  }
+  cr_assert_gt(bench.server.greet.calls, 20'000);
+  cr_assert_eq(bench.connections(), 1);
+  flows = false;
+  bench.run_for(ms(50));
+  size_t before = bench.calls.size();
+  for (int i = 0; i < 2500; i++) {
+    bench.calls.push_back(std::make_unique<Call>("/hello/hold"));
+    bench.cluster.start(*bench.channel, *bench.calls[before + static_cast<size_t>(i)]);
+  }
+  bench.run_for(ms(500));
+  cr_assert_eq(bench.held(), 2500);
+  cr_assert_eq(bench.connections(), 3);
+  timers.clear();
+}
+
 // ---- fewer of them
 
 Test(links, that_no_call_has_needed_for_a_while_are_closed) {
