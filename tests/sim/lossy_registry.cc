@@ -10,8 +10,8 @@ class LossyRegistry::LossyLease final : public Lease {
   LossyLease(Anchor<LossyRegistry>::Ref registry, std::unique_ptr<Lease> lease)
       : registry_(std::move(registry)), lease_(std::move(lease)) {}
 
-  void drain(Done<bool> done) override {
-    lease_->drain([registry = registry_, done = std::move(done)](Result<bool> marked) mutable {
+  void mark(Mark mark, Done<bool> done) override {
+    lease_->mark(mark, [registry = registry_, done = std::move(done)](Result<bool> marked) mutable {
       if (registry.get() == nullptr) return;
       registry.get()->when_there([done = std::move(done), marked = std::move(marked)]() mutable {
         done(std::move(marked));

@@ -30,9 +30,9 @@ class Member::MarkedLease final : public Lease {
     if (Member* member = member_.get(); member == nullptr || !member->killed_.is_never())
       site_.left_behind.push_back(std::move(lease_));
   }
-  void drain(Done<bool> done) override {
-    lease_->drain([member = member_, done = std::move(done)](Result<bool> marked) mutable {
-      if (member.get() != nullptr && marked.ok()) member.get()->marked_ = member.get()->world_.loop.now();
+  void mark(Mark mark, Done<bool> done) override {
+    lease_->mark(mark, [member = member_, mark, done = std::move(done)](Result<bool> marked) mutable {
+      if (member.get() != nullptr && marked.ok() && mark == Mark::draining) member.get()->marked_ = member.get()->world_.loop.now();
       done(std::move(marked));
     });
   }
