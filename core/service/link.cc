@@ -63,11 +63,6 @@ void Link::end(Status why) {
   if (!std::exchange(is_over_, true)) up_.on_link_closed(*this, std::move(why));
 }
 
-void Link::on_call_ended(uint32_t era, Code code, Fate fate, std::optional<Duration> took, size_t bucket) {
-  if (fate == Fate::unknown && took && doubt_) doubt_->on_call_lost(Time{env_.loop.now().ns - took->ns});
-  up_.on_call_ended(era, code, fate, took, bucket);
-}
-
 void Link::call(Request request, Reply reply) {
   request.context->set_peer(peer_);
   ClientWay way{env_.loop, *session_, health_authority_, limits::message_bytes_max};

@@ -31,7 +31,7 @@ struct LinkEvents : CallEvents {
   ~LinkEvents() = default;
 };
 
-class Link final : private SessionEvents, private CallEvents, private Service {
+class Link final : private SessionEvents, private Service {
  public:
   // `up` outlives it.
   Link(const Env& env, std::unique_ptr<Conn> conn, const SessionOptions& options, LinkEvents& up);
@@ -40,7 +40,7 @@ class Link final : private SessionEvents, private CallEvents, private Service {
   // As start_client_call. Not ok: it takes none now.
   Status start(std::string_view authority, size_t message_bytes_max, Request& request, Reply& reply, Again* again) {
     request.context->set_peer(peer_);
-    ClientWay way{env_.loop, *session_, authority, message_bytes_max, &head_memo_, this};
+    ClientWay way{env_.loop, *session_, authority, message_bytes_max, &head_memo_, &up_};
     return start_client_call(way, request, reply, again);
   }
 
@@ -55,6 +55,8 @@ class Link final : private SessionEvents, private CallEvents, private Service {
   bool has_spoken() const { return greeting_timer_ == nullptr; }
   bool is_ready() const { return has_spoken() && (health_ == nullptr || health_->state() == HealthWatch::State::well); }
   Time idle_since() const;  // never(): a call runs
+  // A call that began then has ended, and not by the peer's word. It may have been on another connection.
+  void on_call_lost(Time began) { doubt_->on_call_lost(began); }
   // Why it took no call the last time, as its owner has noted; ok: there is room again.
   Code refusal() const { return refusal_; }
   void refuse(Code why) { refusal_ = why; }
@@ -70,12 +72,6 @@ class Link final : private SessionEvents, private CallEvents, private Service {
   void on_large_head(size_t bytes) override;
   void on_draining() override;
   void on_closed(Status why) override { end(std::move(why)); }
-
-  // CallEvents
-  uint32_t on_call_started() override { return up_.on_call_started(); }
-  void on_call_begun(uint32_t era, Duration took) override { up_.on_call_begun(era, took); }
-  void on_call_ended(uint32_t era, Code code, Fate fate, std::optional<Duration> took, size_t bucket) override;
-  void on_load_report(std::string_view report) override { up_.on_load_report(report); }
 
   void call(Request request, Reply reply) override;  // of its watch of the peer's health
 

@@ -34,6 +34,10 @@ Time Links::idle_since() const {
   return since;
 }
 
+void Links::on_call_lost(Time began) {
+  for (const std::unique_ptr<Link>& link : open_) link->on_call_lost(began);
+}
+
 Link* Links::pick_of_several() {
   NEBULA_ASSERT(!open_.empty());
   Link* best = nullptr;

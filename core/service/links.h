@@ -22,6 +22,8 @@ class Links {
   // Each has as many calls as its peer says that it takes, and there may be one more.
   bool want_more() const;
   Time idle_since() const;  // never(): a call runs; the beginning of time: there is none
+  // A call that began then has ended, and not by the peer's word: those that were silent since are asked.
+  void on_call_lost(Time began);
 
   // For the next call; it may turn out to take none. null: all have done so.
   Link* pick() { return only_ != nullptr ? only_ : pick_of_several(); }

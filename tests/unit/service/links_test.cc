@@ -415,12 +415,14 @@ Test(links, that_are_all_lost_at_once_are_soon_as_many_again) {
   cr_assert_eq(bench.connections(), 10);
 }
 
-Test(links, are_doubted_one_by_one) {
+Test(links, are_doubted_if_they_were_silent_since_a_call_that_is_lost_began) {
   Peers peers(1);
   peers.call();
   peers.call(1, sec(1));
   cr_assert_eq(peers.ends.size(), 2);
-  peers.run_for(sec(1) + limits::doubt_timeout + ms(10));
+  peers.run_for(ms(500));
+  peers.ends[0]->write(raw::frame(raw::settings, 0, 0, ""));
+  peers.run_for(ms(500) + limits::doubt_timeout + ms(10));
   cr_assert_eq(peers.calls[1]->code(), Code::deadline_exceeded);
   cr_assert_eq(raw::frames_of(peers.ends[1]->received, raw::ping).size(), 1);
   cr_assert_eq(raw::frames_of(peers.ends[0]->received, raw::ping).size(), 0);
