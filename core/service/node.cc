@@ -183,7 +183,8 @@ void Node::on_call_ended(uint32_t era, Code code, Fate fate, std::optional<Durat
     up_.on_call_succeeded();
   else
     counts.failures += verdict_of(code, fate) == Verdict::bad;
-  if (fate == Fate::unknown && took) links_.on_call_lost(Time{env_.loop.now().ns - took->ns});
+  bool is_lost = fate == Fate::unknown && code != Code::unavailable;  // that: its connection has ended
+  if (is_lost && took) links_.on_call_lost(Time{env_.loop.now().ns - took->ns});
   if (era != era_) return;
   inflight--;
   if (!is_measured_) return;
