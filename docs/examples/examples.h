@@ -1,9 +1,11 @@
 // docs/examples/examples.h - the drivers that docs/extending.md adds, for whoever lists them.
 //
-// Built-in ones are declared in transport/transports.h and service/registry/registries.h, and listed in core/drivers.cc.
+// Built-in ones are declared in transport/transports.h, service/registry/registries.h and service/balancer/balancer.h, and
+// listed in core/drivers.cc.
 #pragma once
 
 #include "base/driver.h"
+#include "service/balancer/balancer.h"
 #include "service/registry/registry.h"
 #include "transport/transport.h"
 
@@ -11,5 +13,6 @@ namespace nebula {
 
 Driver<Transport> tap_driver();
 Driver<Registry> list_registry_driver();
+Driver<Balancer> newest_driver();
 
 }  // namespace nebula

@@ -2,6 +2,7 @@
 #include <criterion/criterion.h>
 
 #include "examples.h"
+#include "kit/balancing.h"
 #include "kit/calls.h"
 #include "kit/registry_world.h"
 #include "rpc/server.h"
@@ -94,4 +95,24 @@ Test(extending, a_list_that_cannot_be_read_is_trouble) {
   Seen hello(*registry, "hello");
   world.loop.run_for(ms(1));
   cr_assert_eq(hello.snapshots.back().trouble.code(), Code::unavailable);
+}
+
+Test(extending, a_balancer_gives_the_newest_its_share) {
+  Balancing balancing(newest_driver(), "newest:?percent=20", 4);
+  balancing.nodes[2].endpoint.started = 7;
+  balancing.update();
+  std::vector<int> picks = balancing.picks(10'000);
+  cr_assert(std::abs(picks[2] - 2000) < 150, "%d", picks[2]);
+  for (size_t other : {0, 1, 3}) cr_assert(std::abs(picks[other] - 2667) < 170, "%d", picks[other]);
+  for (size_t other : {0, 1, 3}) balancing.nodes[other].usable = false;
+  cr_assert_eq(balancing.pick(), 2, "it is the only one");
+  balancing.nodes[2].usable = false;
+  cr_assert_eq(balancing.pick(), -1);
+}
+
+Test(extending, an_option_of_a_balancer_that_there_is_not_is_refused) {
+  SimWorld world(1);
+  Result<std::unique_ptr<Balancer>> opened = newest_driver().open(url("newest:?share=1"), world.network.env());
+  cr_assert(!opened.ok());
+  cr_assert(opened.status().text().find("percent") != std::string::npos, "%s", opened.status().text().c_str());
 }
