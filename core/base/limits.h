@@ -151,8 +151,8 @@ inline constexpr Duration backoff_max = sec(120);
 inline constexpr Duration backoff_in_need = sec(1);
 inline constexpr Duration need_lasts = sec(5);
 inline constexpr size_t dials_at_once_max = 8;
-// Calls pass their deadlines, and their connection says nothing: a PING, and nothing for so long after it, and it is given
-// up. TCP sends again three times in that time, and no pause of a peer's runtime is as long as a rule. No more than one
+// Calls pass their deadlines, and their connection says nothing: a PING, and nothing for so long after it, and there is
+// a new one. TCP sends again three times in that time, and no pause of a peer's runtime is as long as a rule. No more than one
 // PING in each doubt_pause; and of those that were all that the peer answered, no more than it surely bears.
 inline constexpr Duration doubt_timeout = sec(2);
 inline constexpr Duration doubt_pause = sec(5);

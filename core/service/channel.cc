@@ -99,9 +99,10 @@ void Channel::call(Request request, Reply reply) {
   if (waiting_.size() >= limits::calls_waiting_max)
     return end(
         call, resource_exhausted(std::to_string(waiting_.size()) + " calls wait for \"" + service_ + "\" already"));
-  // A name that nobody announced a moment ago may be there now: ask again before saying no.
+  // The first in need for a while: nodes may be in the midst of a long pause.
   if (Time before = std::exchange(needed_, called_); before < called_ && is_in_need())
     for (const std::unique_ptr<Node>& node : nodes_) node->hurry();
+  // A name that nobody announced a moment ago may be there now: ask again before saying no.
   if (nodes_.empty() && look_timer_ == nullptr)
     look();
   else if (look_timer_ == nullptr && !may_wait() && !call.request.wait_for_ready)

@@ -91,12 +91,11 @@ class Flow {
     return false;
   }
 
-  /** Submits now. False: the call is over. */
+  /** Submits now. Throws what the engine refuses, but for a call that is over. */
   submit(data, flags) {
     outbox.flush();
     this.sent(abi.callSend(this.call, data, flags));
     this.#check();
-    return this.refusal === 0;
   }
 
   /** What the engine says of a message. */

@@ -6,6 +6,7 @@ import inspect
 import signal
 import socket
 import struct
+import threading
 import time
 
 import pytest
@@ -123,12 +124,14 @@ def test_a_channel_takes_all_of_its_options(serving):
 
 def test_a_channel_has_a_policy_and_a_mistake_in_it_says_what_there_is(serving):
     slow = nebula.Service("slow")
-    slow.rpc(lambda: time.sleep(0.2), name="hold")
+    is_over = threading.Event()
+    slow.rpc(lambda: is_over.wait(PATIENCE), name="hold")
     url = serving(slow, address="tcp://127.0.0.1:0").urls[0]
     with nebula.connect(url, policy="deadline:?default=20ms") as channel:
         with pytest.raises(nebula.Error) as error:
             channel.service("slow").hold()
         assert error.value.code == nebula.DEADLINE_EXCEEDED
+    is_over.set()
     with pytest.raises(ValueError, match="balancr.*balancer"):
         nebula.connect("nebula:", policy="balancr=p2c:")
     with pytest.raises(TypeError, match="policy is a text"):

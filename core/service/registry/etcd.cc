@@ -71,6 +71,7 @@ std::unique_ptr<Watch> EtcdRegistry::watch_kept_policy(std::string_view name, On
 
 void EtcdRegistry::start() {
   view_.start();
+  // Who is new hears what is known already; if nothing is, the view's first word.
   loop_.later([self = anchor_.ref()] {
     EtcdRegistry* registry = self.get();
     if (registry != nullptr && registry->view_.has_looked()) registry->tell({});
