@@ -64,8 +64,10 @@ void AnnouncedServer::announce(const std::vector<std::string>& names, Done<bool>
     registry_->announce(name, self,
                         [self = anchor_.ref(), tally, name](Result<std::unique_ptr<Lease>> lease) {
                           AnnouncedServer* server = self.get();
-                          if (lease.ok() && server != nullptr)
-                            server->tell_health(server->announced_.emplace_back(name, std::move(*lease)));
+                          if (lease.ok() && server != nullptr) {
+                            server->announced_.push_back({name, std::move(*lease)});
+                            server->tell_health(server->announced_.back());
+                          }
                           tally->count(lease.ok() ? Status() : lease.status().with_context("announce \"" + name + "\""));
                         });
   }
