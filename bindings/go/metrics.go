@@ -63,6 +63,7 @@ type NodeState struct {
 	Isolations  uint64  `json:"isolations"`
 	Ejections   uint64  `json:"ejections"`
 	ConnectTime float64 `json:"connect_time"` // seconds, of the last connection
+	Description string  `json:"description"`  // digest of its methods and their messages; "": it has said none
 }
 
 // ReadMetrics asks for what this process has counted since its first call, on all of its threads.

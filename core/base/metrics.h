@@ -119,6 +119,7 @@ struct NodeMetrics {
 // A node, a channel, as they are at the moment.
 struct NodeReport {
   std::string id, address, zone;
+  std::string description;  // digest of its methods and their messages; empty: it has said none
   std::string state;    // "usable", or what is in the way
   std::string trouble;  // why it could not be reached the last time
   uint32_t weight = 1, inflight = 0;

@@ -189,6 +189,7 @@ std::unique_ptr<Nebula__V1__ChannelsResponse, Free> channels_tree(const MetricsS
       node.id = text_of(each.id);
       node.address = text_of(each.address);
       node.zone = text_of(each.zone);
+      node.description = text_of(each.description);
       node.state = text_of(each.state);
       node.trouble = text_of(each.trouble);
       node.weight = each.weight;

@@ -1,4 +1,5 @@
 // service/report.cc - a channel and its nodes as somebody wants to see them who asks why a call goes where it goes.
+#include "base/hash.h"
 #include "service/channel.h"
 
 namespace nebula {
@@ -19,6 +20,7 @@ NodeReport Node::report() const {
   report.id = endpoint.id;
   for (const Url& url : endpoint.urls) report.address.append(report.address.empty() ? "" : " ").append(url.text());
   report.zone = endpoint.zone;
+  if (endpoint.description != 0) report.description = hex64(endpoint.description);
   report.weight = endpoint.weight;
   report.inflight = inflight;
   report.latency = nanos(static_cast<int64_t>(latency.ns(env_.loop.now())));

@@ -455,6 +455,8 @@ export interface NodeState {
   ejections: number;
   /** Seconds, of the last connection. */
   connect_time: number;
+  /** Digest of its methods and their messages, if it has said one. */
+  description?: string;
 }
 
 export interface Metrics {

@@ -62,6 +62,7 @@ class NodeState:
     connect_time: float  # seconds, of the last connection
     zone: str = ""
     trouble: str = ""  # why it could not be reached the last time
+    description: str = ""  # digest of its methods and their messages
 
 
 @dataclass(frozen=True)

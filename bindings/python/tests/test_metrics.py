@@ -66,6 +66,7 @@ def test_channels_say_where_calls_go(serving):
     assert node.attempts >= 1 and node.picks >= node.attempts
     assert any(url in node.address for url in server.urls)
     assert node.connect_time > 0
+    assert len(node.description) == 16
 
 
 def test_what_the_documentation_shows(serving, capsys):

@@ -29,6 +29,7 @@ MetricsSnapshot counted() {
     node.id = "a";
     node.address = "mem:\"a\"";
     node.state = "usable";
+    node.description = "9f86d081884c7d65";
     node.counts.picks = 7;
     node.counts.connects = 2;
     node.counts.disconnections = 1;
@@ -118,6 +119,7 @@ Test(admin, says_the_same_in_json) {
   std::string text(channels_message(counted(), AdminForm::json).view());
   cr_assert(text.starts_with(R"({"channels":[{"target":"hello","loop":0,"waiting":0,"nodes":[{"id":"a","address":"mem:\"a\"","weight":1,)"),
             "%s", text.c_str());
+  cr_assert_neq(text.find(R"("connect_time":0.01,"description":"9f86d081884c7d65"})"), std::string::npos, "%s", text.c_str());
   std::string report(whole_report(counted()).view());
   cr_assert_neq(report.find(R"({"target":"hello","method":"hello/greet","value":4})"), std::string::npos);
   cr_assert_neq(report.find(R"("status":"UNAVAILABLE","histogram":{"count":1,"sum":0.002,"buckets":[0,0,)"), std::string::npos);

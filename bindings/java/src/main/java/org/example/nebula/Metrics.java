@@ -40,11 +40,12 @@ public record Metrics(List<Double> bounds, List<Metric> metrics, List<ChannelSta
      * @param trouble why it could not be reached the last time
      * @param latency seconds, as the balancer sees it; 0: not known
      * @param connectTime seconds, of the last connection
+     * @param description digest of its methods and their messages; null: it has said none
      */
     public record NodeState(
             String id, String address, String state, String zone, String trouble, long weight,
             @JsonProperty("in_flight") int inFlight, double latency, long picks, long attempts, long failures,
-            long isolations, long ejections, @JsonProperty("connect_time") double connectTime) {}
+            long isolations, long ejections, @JsonProperty("connect_time") double connectTime, String description) {}
 
     /** As the engine writes it. */
     private record Report(Counted metrics, Listed channels) {}
