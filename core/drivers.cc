@@ -18,7 +18,7 @@ Drivers built_in_drivers() {
        {closest_driver(), least_driver(), p2c_driver(), pick_first_driver(), random_driver(), ring_hash_driver(),
         round_robin_driver(), weighted_driver()})
     NEBULA_ASSERT(drivers.balancers.add(driver).ok());
-  for (const Driver<Breaker>& driver : {ratio_driver(), streak_driver()})
+  for (const Driver<Breaker>& driver : {ratio_driver(), streak_driver(), cost_driver()})
     NEBULA_ASSERT(drivers.breakers.add(driver).ok());
   return drivers;
 }

@@ -173,7 +173,7 @@ void Node::on_call_begun(uint32_t era, Duration took) {
   counts.add_latency(Histogram::bucket_of(took), took);
   if (!is_measured_ || era != era_) return;
   latency.add(took, env_.loop.now());
-  judge(Verdict::good);
+  judge(Verdict::good, took);
 }
 
 // What failed says nothing good of a node, however soon it did; and one that was not waited for to the end may be slow.
@@ -189,7 +189,7 @@ void Node::on_call_ended(uint32_t era, Code code, Fate fate, std::optional<Durat
   inflight--;
   if (!is_measured_) return;
   Verdict verdict = verdict_of(code, fate);
-  if (took || verdict == Verdict::bad) judge(verdict);  // a stream was good when it began
+  if (took || verdict == Verdict::bad) judge(verdict, took.value_or(Duration{}));  // a stream was good when it began
   if (!took || fate == Fate::unsent || fate == Fate::unprocessed || fate == Fate::refused) return;
   if (code == Code::ok)
     latency.add(*took, env_.loop.now());
@@ -204,7 +204,7 @@ void Node::on_load_report(std::string_view text) {
 
 // ---- left alone
 
-void Node::judge(Verdict verdict) {
+void Node::judge(Verdict verdict, Duration took) {
   Time now = env_.loop.now();
   bool is_probe = isolation_.state() == Isolation::State::half_open;
   if (verdict != Verdict::none) {
@@ -216,7 +216,7 @@ void Node::judge(Verdict verdict) {
     if (!is_isolated()) newcomer_since = now;
     if (verdict != Verdict::bad) return update_usable();
   } else if (verdict == Verdict::none || breaker_ == nullptr || is_isolated() ||
-             !breaker_->record(verdict == Verdict::bad, now)) {
+             !breaker_->record(verdict == Verdict::bad, took, now)) {
     return;
   }
   if (up_.may_isolate(*this)) {

@@ -125,7 +125,7 @@ class Node final : public NodeState, private LinkEvents {
   void back_off(Status why);
   void retry_after(Duration wait);
   void become_unwell();
-  void judge(Verdict verdict);
+  void judge(Verdict verdict, Duration took);  // 0: nobody knows
   void probe_after(Duration wait);
   void probe();
   void count_connect();

@@ -15,7 +15,7 @@ constexpr Duration recovery = sec(160);
 
 const char* const balancers[] = {"p2c:", "p2c:", "round_robin:", "random:", "least:", "weighted:", "ring_hash:?key=x-key",
                                  "pick_first:"};
-const char* const breakers[] = {"ratio:", "ratio:?open=0.2&calls=5", "streak:", "streak:?failures=2", "none:"};
+const char* const breakers[] = {"ratio:", "ratio:?open=0.2&calls=5", "streak:", "streak:?failures=2", "cost:", "none:"};
 const char* const retries[] = {"retry:", "retry:?tries=5&first=1ms", "failtry:", "failfast:", "retry:?tries=2&budget=0.3"};
 
 }  // namespace

@@ -1,4 +1,4 @@
-// service/breaker/breaker.h - when has a node failed too often? Schemes: ratio streak.
+// service/breaker/breaker.h - when has a node failed too often? Schemes: ratio streak cost.
 //
 // Pure: time comes in. One per node. What happens to the node then, and how it comes back, is
 // service/breaker/isolation.h, the same for all.
@@ -12,8 +12,9 @@ namespace nebula {
 class Breaker {
  public:
   virtual ~Breaker() = default;
-  virtual bool record(bool failed, Time now) = 0;  // a call has ended. True: enough
-  virtual void forget() = 0;                       // all that was: the node is tried anew
+  // A call has ended that took so long; 0: nobody knows. True: enough.
+  virtual bool record(bool failed, Duration took, Time now) = 0;
+  virtual void forget() = 0;  // all that was: the node is tried anew
 };
 
 // What a call that has ended says of the node on which it ran.
@@ -22,5 +23,6 @@ Verdict verdict_of(Code code, Fate fate);
 
 Driver<Breaker> ratio_driver();
 Driver<Breaker> streak_driver();
+Driver<Breaker> cost_driver();
 
 }  // namespace nebula

@@ -25,7 +25,7 @@ class Ratio final : public Breaker {
   explicit Ratio(const RatioOptions& options)
       : options_(options), last_failures_(static_cast<int>(std::ceil(last_count * (2 + options.open) / 3))) {}
 
-  bool record(bool failed, Time now) override {
+  bool record(bool failed, Duration, Time now) override {
     slide(now);
     parts_[at_].calls++;
     calls_++;

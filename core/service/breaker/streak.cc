@@ -10,7 +10,7 @@ class Streak final : public Breaker {
  public:
   explicit Streak(uint32_t most) : most_(most) {}
 
-  bool record(bool failed, Time) override {
+  bool record(bool failed, Duration, Time) override {
     failures_ = failed ? failures_ + 1 : 0;
     return failures_ >= most_;
   }
