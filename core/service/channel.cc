@@ -42,6 +42,7 @@ Channel::Channel(const Env& env, Registry& registry, ChannelName name, ChannelPo
       metrics_(env.loop.metrics().target(service_)),
       client_(env.random.next()) {
   if (policy_.retry) retry_.emplace(*policy_.retry, policy_.throttle);
+  if (policy_.recovery.working > 0) recovery_.emplace(policy_.recovery);
   env_.loop.metrics().add(*this);
 }
 
@@ -94,6 +95,8 @@ void Channel::call(Request request, Reply reply) {
   if (outlier_timer_ == nullptr && policy_.ejection && nodes_.size() >= policy_.ejection->nodes_min())
     look_for_outliers();
   Waiting call{next_turn_++, std::move(request), std::move(reply)};
+  if (recovery_ && !call.request.wait_for_ready && !recovery_->admits(called_, env_.random))
+    return end(call, recovery_->refusal(service_));
   // Not past those that wait already: calls go in the order in which they came.
   if (waiting_.empty() && place(call)) return;
   if (waiting_.size() >= limits::calls_waiting_max)
@@ -121,6 +124,7 @@ void Channel::count(const Request& request) {
 }
 
 void Channel::end(Waiting& call, Result<Response> result) {
+  if (recovery_ && !result.ok()) recovery_->miss();
   call.request.context->count_end(result.ok() ? result->status.code() : result.status().code(), env_.loop.now());
   call.reply(std::move(result));
 }
@@ -141,6 +145,10 @@ void Channel::set_policy(ChannelPolicy policy) {
     retry_.emplace(*policy_.retry, policy_.throttle);
   else
     retry_.reset();
+  if (before.recovery != policy_.recovery) {
+    recovery_.reset();
+    if (policy_.recovery.working > 0) recovery_.emplace(policy_.recovery);
+  }
   allowance_timer_.reset();
   for (const auto* nodes : {&nodes_, &leaving_})
     for (const std::unique_ptr<Node>& node : *nodes) node->set_load_options(policy_.balancer->load_options());
@@ -283,10 +291,14 @@ size_t Channel::isolated_count() const {
   return static_cast<size_t>(std::count_if(nodes_.begin(), nodes_.end(), isolated));
 }
 
+size_t Channel::working_count() const {
+  auto works = [](const std::unique_ptr<Node>& node) { return node->is_working(); };
+  return static_cast<size_t>(std::count_if(nodes_.begin(), nodes_.end(), works));
+}
+
 // A node that fails is better than none: it may be the caller's fault after all, and the others are not there any more.
 void Channel::restore_if_alone() {
-  auto works = [](const std::unique_ptr<Node>& node) { return node->is_working(); };
-  if (std::any_of(nodes_.begin(), nodes_.end(), works)) return;
+  if (working_count() > 0) return;
   for (const std::unique_ptr<Node>& node : nodes_)
     if (node->is_isolated()) node->restore();
 }
@@ -341,13 +353,14 @@ void Channel::on_news(const News& news) {
 
 void Channel::on_node_changed() {
   restore_if_alone();
+  if (recovery_) recovery_->see(working_count(), nodes_.size(), env_.loop.now());
   serve_waiting();
   if (look_timer_ == nullptr && !may_wait()) fail_waiting();
 }
 
 bool Channel::is_in_need() const {
   bool is_needed = !waiting_.empty() || env_.loop.now() < needed_ + limits::need_lasts;
-  return is_needed && std::none_of(nodes_.begin(), nodes_.end(), [](const auto& node) { return node->is_working(); });
+  return is_needed && working_count() == 0;
 }
 
 const MethodPolicy* Channel::own_policy(const Request& request) const {

@@ -56,6 +56,7 @@ class Channel final : public Service, public NodeEvents, private MetricsSource {
 
   size_t node_count() const { return nodes_.size(); }
   size_t isolated_count() const;  // of them; they get no calls, or probes alone
+  size_t working_count() const;   // of them; they are connected, and not isolated
   ChannelReport report() const override;
 
  private:
@@ -115,6 +116,7 @@ class Channel final : public Service, public NodeEvents, private MetricsSource {
   const std::optional<TlsOptions> tls_;
   ChannelPolicy policy_;
   std::optional<Retry> retry_;
+  std::optional<Recovery> recovery_;    // none: all calls get in at all times
   ChannelLimits limits_;
   Metrics::Target& metrics_;
   std::string counted_;                 // path of the last call, and where it is counted: the next is like it as a rule

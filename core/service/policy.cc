@@ -9,7 +9,7 @@ namespace nebula {
 namespace {
 
 constexpr std::string_view words_known =
-    "retry: failfast: failtry: failover: throttle: deadline: filter: subset: health: balancer= breaker= ejection=";
+    "retry: failfast: failtry: failover: throttle: deadline: filter: subset: health: recovery: balancer= breaker= ejection=";
 constexpr std::string_view spaces = " \t\r";
 
 std::string_view trimmed(std::string_view text) {
@@ -69,7 +69,7 @@ Result<Policies::Word> Policies::parse_word(std::string_view text) {
   TRY(Url url, Url::parse(equals == std::string_view::npos ? text : text.substr(equals + 1)));
   bool is_named = kind == "balancer" || kind == "breaker" || kind == "ejection";
   bool is_plain = kind == "throttle" || kind == "deadline" || kind == "filter" || kind == "subset" || kind == "health" ||
-                  RetryOptions::knows(kind);
+                  kind == "recovery" || RetryOptions::knows(kind);
   if (equals == std::string_view::npos ? !is_plain : !is_named)
     return invalid_argument("\"" + std::string(text) + "\": there is no such word; there are: " +
                             std::string(words_known));
@@ -192,6 +192,7 @@ Result<ChannelPolicy> Policies::open(std::string_view service, const Env& env) c
 
   TRY(policy.retry, RetryOptions::parse(said("retry", "retry:")));
   TRY(policy.throttle, ThrottleOptions::parse(said("throttle", "throttle:")));
+  TRY(policy.recovery, RecoveryOptions::parse(said("recovery", "recovery:")));
   TRY(policy.deadline, parse_deadline(said("deadline", "deadline:")));
   TRY(policy.filter, Filter::parse(said("filter", "filter:")));
   TRY(policy.nodes_max, parse_subset(said("subset", "subset:")));

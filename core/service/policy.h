@@ -4,8 +4,8 @@
 //   channel shop.Price: deadline:?default=200ms balancer=ring_hash:?key=x-user
 //   channel *: subset:?nodes=50 ejection=none:
 //
-// Words, in any order: of retry: (also failfast: failtry: failover:), throttle:, deadline:, filter:, subset:, health:, balancer=,
-// breaker=, ejection=. What is not said is as it is by default. A line that begins with "channel name:" is for that name alone,
+// Words, in any order: of retry: (also failfast: failtry: failover:), throttle:, deadline:, filter:, subset:, health:, recovery:,
+// balancer=, breaker=, ejection=. What is not said is as it is by default. A line that begins with "channel name:" is for that name alone,
 // and goes before what is said for all. Lines end in a line break or a semicolon.
 // A text that begins with "{" is gRPC's service config instead, which becomes such words and policies of methods.
 #pragma once
@@ -21,6 +21,7 @@
 #include "service/breaker/breaker.h"
 #include "service/ejection.h"
 #include "service/filter.h"
+#include "service/recovery.h"
 #include "service/retry.h"
 #include "service/service_config.h"
 
@@ -38,6 +39,7 @@ struct ChannelPolicy {
   std::optional<EjectionOptions> ejection = {};         // none: no node is compared with others
   std::optional<RetryOptions> retry = {};               // none: only what surely nobody has seen is tried again
   ThrottleOptions throttle = {};
+  RecoveryOptions recovery = {};
   std::shared_ptr<const MethodPolicies> methods = {};   // that have one of their own; null: none has
   Duration deadline = {};                               // of calls that have none; 0: none either
   Filter filter = {};                                   // of a service's instances, which are used
@@ -64,7 +66,7 @@ class Policies {
 
  private:
   struct Word {
-    std::string kind;  // "retry", "throttle", "deadline", "filter", "subset", "health", "balancer", "breaker", "ejection"
+    std::string kind;  // "retry", "throttle", "deadline", "filter", "subset", "health", "recovery", "balancer", "breaker", "ejection"
     Url url;
   };
   struct Line {

@@ -214,6 +214,36 @@ Picture breaker_failures() {
   return picture;
 }
 
+Picture breaker_cost() {
+  Picture picture{"breaker_cost", "breaker=cost: one of three instances fails a third of its calls", "calls that it gets, %", 50,
+                  {{5, "n1 fails them at once"}, {15, "they hang for 50 ms first"}}, {}};
+  for (const char* breaker : {"ratio:?open=0.2", "cost:"}) {
+    Stage stage(std::string("balancer=round_robin: ejection=none: breaker=") + breaker);
+    stage.add(3);
+    stage.at(5, [&] { stage.member(1).failing = 33; stage.member(1).fails_after = ms(1); });
+    stage.at(15, [&] { stage.member(1).fails_after = ms(50); });
+    picture.curves.push_back(curve(std::string("breaker=") + breaker, stage.run(25), share_of(1)));
+  }
+  return picture;
+}
+
+Picture recovery() {
+  Picture picture{"recovery", "recovery: ten instances crash, and come back one after the other",
+                  "calls a second that the first one gets", 450,
+                  {{5, "all crash"}, {8, "n0 is back, then one more every two seconds"}}, {}};
+  for (const char* recovery : {"recovery:", "recovery:?working=0.5"}) {
+    Stage stage(std::string("balancer=round_robin: ") + recovery);
+    stage.add(10);
+    stage.at(5, [&] { for (size_t at = 0; at < 10; at++) { stage.leave(stage.member(at)); stage.stop(stage.member(at)); } });
+    for (size_t at = 0; at < 10; at++)
+      stage.at(8 + 2 * static_cast<double>(at), [&stage, at] { stage.start(stage.member(at)); stage.announce(stage.member(at)); });
+    picture.curves.push_back(curve(recovery, stage.run(28), [](const Window& window) {
+      return window.calls.empty() ? 0 : 2 * static_cast<double>(window.calls[0]);  // in half a second
+    }));
+  }
+  return picture;
+}
+
 Picture ejection() {
   Picture picture{"ejection", "ejection: one of ten instances fails a fifth of its calls", "calls that it gets, %", 15,
                   {{15, "n4 begins to fail"}}, {}};
@@ -312,7 +342,7 @@ std::string picture_text(const Picture& picture) {
 std::string draw_all() {
   std::vector<Picture> pictures;
   for (Picture (*draw)() : {p2c, latency, least, round_robin, weighted, ring_hash, closest, pick_first, slow_start, subset,
-                            breaker, breaker_failures, ejection, retry, budget, deadline})
+                            breaker, breaker_failures, breaker_cost, recovery, ejection, retry, budget, deadline})
     pictures.push_back(draw());
   return list(pictures, ",\n", picture_text) + "\n";
 }

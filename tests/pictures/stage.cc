@@ -70,7 +70,8 @@ void Stage::answer(Member& member, Request request, Reply reply) {
   }
   Random& random = cluster_.world.random;
   bool fails = member.failing > 0 && random.chance(member.failing, 100);
-  Duration takes = {random.between(member.takes.ns * 4 / 5, member.takes.ns * 6 / 5)};
+  Duration about = fails && member.fails_after > Duration{} ? member.fails_after : member.takes;
+  Duration takes = {random.between(about.ns * 4 / 5, about.ns * 6 / 5)};
   uint64_t number = member.next_reply++;
   member.replies[number] = cluster_.world.loop.after(takes, [&member, number, fails, reply = std::move(reply)]() mutable {
     auto done = member.replies.extract(number);

@@ -18,6 +18,7 @@ struct Member {
   std::unique_ptr<kit::Instance> instance;
   Duration takes = ms(10);  // for a call, a fifth more or less
   uint64_t failing = 0;     // of a hundred calls, with UNAVAILABLE
+  Duration fails_after;     // so long; 0: as long as it takes for others
   uint32_t weight = 1;
   std::string zone = {};
   uint64_t calls = 0;

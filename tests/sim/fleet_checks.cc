@@ -11,6 +11,8 @@ namespace {
 constexpr Duration at_once = ms(1);
 // By then a connection stands, and has said whether its peer is well.
 constexpr Duration connected = ms(300);
+// So long after an instance has come a policy recovery: may turn calls away: its hold, and until it was found.
+constexpr Duration recovered = sec(4);
 
 bool has_settled(const Program& program, Time now) { return now > program.policy_since() + at_once; }
 
@@ -31,7 +33,8 @@ class InTime final : public Check {
   }
 };
 
-// Whatever is restarted, lost or changed: a call fails only when a process is killed.
+// Whatever is restarted, lost or changed: a call fails only when a process is killed; or while instances come back, where
+// the policy wants that.
 class NothingLost final : public Check {
  public:
   explicit NothingLost(const Members& members) : members_(members) {}
@@ -42,7 +45,11 @@ class NothingLost final : public Check {
     bool killed = std::any_of(members_.begin(), members_.end(), [&](const std::unique_ptr<Member>& each) {
       return each->killed() >= asked.begun && each->killed() <= now;
     });
-    return killed ? "" : "failed, though nobody was killed meanwhile";
+    bool may_be_turned_away = code == Code::unavailable && asked.program->policy().recovers;
+    bool recovers = may_be_turned_away && std::any_of(members_.begin(), members_.end(), [&](const auto& each) {
+      return !each->is_up() || now < each->up_since() + recovered;
+    });
+    return killed || recovers ? "" : "failed, though nobody was killed meanwhile";
   }
 
   const Members& members_;

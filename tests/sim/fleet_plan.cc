@@ -22,8 +22,10 @@ FleetPolicy FleetPolicy::draw(Random& random) {
   policy.spreads = balancer < uneven || policy.weighs;
   policy.asks_health = random.chance(1, 2);
   if (random.chance(1, 3)) policy.group = "blue";
+  policy.recovers = random.chance(1, 3);
   policy.text = std::string("balancer=") + balancers[balancer] + " " + retries[random.below(std::size(retries))] +
-                (policy.asks_health ? " health:?service=fleet" : "") + (policy.group.empty() ? "" : " filter:?group=blue");
+                (policy.asks_health ? " health:?service=fleet" : "") + (policy.group.empty() ? "" : " filter:?group=blue") +
+                (policy.recovers ? " recovery:?working=0.5&hold=2s" : "");
   return policy;
 }
 

@@ -18,6 +18,7 @@ struct FleetPolicy {
   std::string text;
   std::string group;        // of instances that are used; empty: all
   bool asks_health = false;
+  bool recovers = false;    // turns calls away while instances come back of which none was there
   bool spreads = true;      // each instance of the first registry that has any gets calls
   bool weighs = false;      // by what they report
 };

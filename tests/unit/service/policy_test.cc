@@ -74,8 +74,8 @@ Test(policy, opens_every_driver_that_there_is) {
         "balancer=random:",
         "balancer=ring_hash:?key=x-user", "balancer=round_robin:", "balancer=weighted:",
         "breaker=ratio:?open=0.5&calls=20",
-        "breaker=streak:?failures=3", "breaker=none:", "ejection=outliers:?share=0.2", "retry:?mode=failtry",
-        "failfast:"}) {
+        "breaker=streak:?failures=3", "breaker=cost:?open=0.3&calls=50&most=3", "breaker=none:", "ejection=outliers:?share=0.2", "retry:?mode=failtry",
+        "failfast:", "recovery:?working=0.5&hold=5s"}) {
     Texts texts;
     std::string added = texts.add(text);
     cr_assert(added == "OK", "%s: %s", text, added.c_str());
@@ -87,13 +87,14 @@ Test(policy, refuses_a_typo_and_lists_what_there_is) {
   Texts texts;
   cr_assert_has(texts.add("balancer=p2:"),
                 "unknown scheme \"p2\"; known: closest:?zone=name, least:, p2c:, pick_first:, random:");
-  cr_assert_has(texts.add("breaker=ration:"), "unknown scheme \"ration\"; known: ratio:?open=0.4, streak:?failures=5");
+  cr_assert_has(texts.add("breaker=ration:"), "unknown scheme \"ration\"; known: ratio:?open=0.4, streak:?failures=5, cost:?open=0.4");
   cr_assert_has(texts.add("retyr:?tries=3"), "there is no such word; there are: retry: failfast: failtry:");
   cr_assert_has(texts.add("balancr=p2c:"), "there is no such word");
   cr_assert_has(texts.add("p2c:"), "there is no such word");
   cr_assert_has(texts.add("retry:?tires=3"), "there is no option \"tires\"; there are: tries, budget");
   cr_assert_has(texts.add("ejection=outlier:"), "there is ejection=outliers: and ejection=none:");
   cr_assert_has(texts.add("subset:?nodes=0"), "nodes is a number from 1");
+  cr_assert_has(texts.add("recovery:?working=5"), "working is a number from 0 to 1");
   cr_assert_has(texts.add("deadline:?defualt=1s"), "there are: default");
   cr_assert_has(texts.add("channel a b: failfast:"), "only letters, digits");
   cr_assert_has(texts.add("channel a"), "write channel name: words");
