@@ -188,7 +188,7 @@ type event struct {
 	status           int32
 	data             []byte // nil: none
 	metadata         []byte
-	more             [][]byte // messages of a stream that came right after the one in data
+	more             [][]byte // messages of a stream that came right after this one
 }
 
 func (q queueHandle) event(i int) event {
@@ -198,6 +198,27 @@ func (q queueHandle) event(i int) event {
 		kind: uint16(e.kind), flags: uint16(e.flags), status: int32(e.status),
 		data: copied(e.data, e.size), metadata: copied(e.metadata, e.metadata_size),
 	}
+}
+
+// messages are the data of so many events from i on, small ones in one piece of memory.
+func (q queueHandle) messages(i, count int) [][]byte {
+	events, size, each := q.events[i:i+count], 0, make([][]byte, count)
+	for at := range events {
+		size += int(events[at].size)
+	}
+	if size > runBytes {
+		for at := range events {
+			each[at] = copied(events[at].data, events[at].size)
+		}
+		return each
+	}
+	all := make([]byte, 0, size)
+	for at := range events {
+		begin := len(all)
+		all = append(all, unsafe.Slice((*byte)(events[at].data), events[at].size)...)
+		each[at] = all[begin:len(all):len(all)]
+	}
+	return each
 }
 
 // continues says whether event i is a message of the stream that the event before it is of.

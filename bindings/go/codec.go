@@ -74,12 +74,12 @@ func decode[T any](data []byte, asJSON bool) (T, error) {
 	var value T
 	switch m := any(value).(type) {
 	case proto.Message:
-		fresh := m.ProtoReflect().Type().New().Interface()
-		value = fresh.(T)
+		value = reflect.New(reflect.TypeOf(m).Elem()).Interface().(T) // generated types are pointers to structs
+		fresh := any(value).(proto.Message)
 		if asJSON {
 			return value, protojson.Unmarshal(data, fresh)
 		}
-		return value, proto.Unmarshal(data, fresh)
+		return value, proto.UnmarshalOptions{Merge: true}.Unmarshal(data, fresh) // it is empty: nothing to reset
 	case []byte:
 		return any(data).(T), nil
 	}

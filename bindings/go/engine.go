@@ -30,8 +30,8 @@ type port struct {
 	receivers map[uint64]receiver
 
 	sending sync.Mutex
-	turn    uint64  // counts the times at which it looks for what was laid down
-	laid    []*flow // that have laid something down since the last one
+	turn    atomic.Uint64 // counts the times at which it looks for what was laid down
+	laid    []*flow       // that have laid something down since the last one
 }
 
 var lastTag atomic.Uint64
@@ -116,10 +116,14 @@ func (p *port) run() {
 
 // willTurn: the port has not turned to what the flow has sent last, and will hand over what is laid down now.
 func (p *port) willTurn(f *flow) bool {
+	// What was laid down since its last look it will look for, and take this with it.
+	if len(f.laid.sizes) > 0 && p.turn.Load() == f.turn {
+		return true
+	}
 	p.sending.Lock()
 	defer p.sending.Unlock()
-	if p.turn != f.turn {
-		f.turn = p.turn
+	if turn := p.turn.Load(); turn != f.turn {
+		f.turn = turn
 		return false
 	}
 	if len(f.laid.sizes) == 0 {
@@ -133,7 +137,7 @@ func (p *port) flush() bool {
 	p.sending.Lock()
 	laid := p.laid
 	p.laid = nil
-	p.turn++
+	p.turn.Add(1)
 	p.sending.Unlock()
 	for _, f := range laid {
 		f.flush()
@@ -150,9 +154,10 @@ func (p *port) handOut(i, count int) int {
 	p.lock.Unlock()
 	taken := 1
 	for e.kind == eventMessage && i+taken < count && p.queue.continues(i+taken) {
-		next := p.queue.event(i + taken)
-		e.more, e.flags = append(e.more, next.data), next.flags
 		taken++
+	}
+	if taken > 1 {
+		e.more, e.flags = p.queue.messages(i+1, taken-1), uint16(p.queue.events[i+taken-1].flags)
 	}
 	if r != nil {
 		r.receive(p, e)
