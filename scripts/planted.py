@@ -65,8 +65,12 @@ def build_sim(targets=("sim",)):
                  "-DNEBULA_SANITIZE=address,undefined")
 
 
+def units():
+    return sorted("unit_" + folder.name for folder in (TREE / "tests/unit").iterdir())
+
+
 def build_units():
-    return build_sim(["unit_" + folder.name for folder in (TREE / "tests/unit").iterdir()])
+    return build_sim(units())
 
 
 def build_peer():
@@ -82,8 +86,7 @@ def failing_sim():
 
 
 def failing_unit():
-    units = sorted(file for file in (BUILD / "tests").glob("unit_*") if file.is_file())
-    return failing_of([unit, "--jobs", "2", "--timeout", "60"] for unit in units)
+    return failing_of([BUILD / "tests" / unit, "--jobs", "2", "--timeout", "60"] for unit in units())
 
 
 def failing_of(commands):
