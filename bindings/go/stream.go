@@ -130,11 +130,13 @@ func (c *streamCall) receive(p *port, e event) {
 		c.update(func() { c.headers, c.hasHeaders = unpack(e.metadata), true })
 	case eventFinished:
 		p.forget(e.tag)
-		if e.status == 0 && e.data != nil { // the single response of a stream of requests
-			c.on(&event{kind: eventMessage, data: e.data})
-		}
-		c.update(func() { c.last = e })
-		c.end()
+		// At once: whoever has the answer finds that the call is over.
+		c.update(func() {
+			if e.status == 0 && e.data != nil { // the single response of a stream of requests
+				c.inbox = append(c.inbox, e.data)
+			}
+			c.last, c.over, c.ended = e, true, true
+		})
 		close(c.done)
 	default:
 		c.on(&e)
