@@ -39,6 +39,7 @@ THREADED = {
     "core/loop/fork.*": "the process's fork count, read by every thread",
     "core/loop/keeper.*": "the thread that holds the locks of the registry's files",
     "core/transport/mem.*": "the hub in which ends on different loops find each other",
+    "core/rpc/nested_retries.*": "the retries of calls on several loops that are made for the same one",
     "core/service/commons.*": "what the channels of several loops tell each other gathers there",
     "core/engine.*": "the start of threads, by whichever loop first needs them",
     "capi/border.h": "an engine's lists of loops and of I/O threads: queues come and go on threads of their own",

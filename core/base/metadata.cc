@@ -41,6 +41,7 @@ Result<Metadata> Metadata::from_user(const void* block, size_t size) {
     if (!is_name(name)) return invalid_argument("metadata: \"" + name + "\" is no name: lower case letters, digits, _ . - only");
     if (name.starts_with("grpc-") && name != "grpc-retry-pushback-ms")
       return invalid_argument("metadata: \"" + name + "\": names with grpc- are gRPC's own");
+    if (name == "nebula-retries-left") return invalid_argument("metadata: \"" + name + "\" is the engine's own");
     if (!is_binary(name) && !is_printable(field.value))
       return invalid_argument("metadata: the value of \"" + name + "\" is not printable ASCII; use a name that ends in -bin");
     metadata.add(field.name, field.value);

@@ -53,7 +53,8 @@ class Metadata {
   };
 
   // Takes a block from outside. `invalid_argument` if its sizes do not add up, a name is not one that gRPC allows
-  // (PROTOCOL-HTTP2: [0-9a-z_.-]+, not "grpc-..." but of retries), or a value not of a "-bin" name is not printable ASCII.
+  // (PROTOCOL-HTTP2: [0-9a-z_.-]+, not "grpc-..." but of retries) or the engine's own, or a value not of a "-bin" name is
+  // not printable ASCII.
   static Result<Metadata> from_user(const void* block, size_t size);
 
   Metadata() = default;

@@ -22,6 +22,7 @@
 namespace nebula {
 
 class Service;
+class NestedRetries;
 
 // How a call ended.
 struct Ending {
@@ -100,6 +101,17 @@ struct Method {
   Shape shape = Shape::unary;
 };
 
+// How many more tries there may be, at most limits::tries_max. Two bytes: with them the flags of a Request are eight, which
+// move as one.
+using RetriesLeft = uint16_t;
+inline constexpr RetriesLeft any_retries = 0xffff;  // nobody has said
+
+// Holds it, as others do; the last one destroys it.
+struct NestedDrop {
+  void operator()(NestedRetries* held) const;
+};
+using NestedShare = std::unique_ptr<NestedRetries, NestedDrop>;
+
 // Travels with a call from hand to hand, and tells all of them when nobody waits for the answer any more.
 class Context {
  public:
@@ -121,6 +133,19 @@ class Context {
   // Runs once, when cancelled; at once if it already is. The last one given counts.
   void on_cancel(Fn<void(const Status& why)> then);
 
+  // Server: how often the caller may still try this call again.
+  RetriesLeft retries_left() const { return retries_left_; }
+  void set_retries_left(RetriesLeft left) { retries_left_ = left; }
+
+  // Server: what calls share that are made for this one; client: what this one shares. Null: there was no such call, or it
+  // is made for none.
+  NestedRetries* nested() const { return nested_.get(); }
+  void set_nested(NestedShare nested) { nested_ = std::move(nested); }
+
+  // Client: it had more than one try, by policy.
+  bool was_retried() const { return was_retried_; }
+  void set_retried() { was_retried_ = true; }
+
   // Client: among which it is counted, from now on until its end. Null: not, or no longer.
   void count_among(ClientMetrics& counts, Time now) {
     counts_ = &counts;
@@ -139,6 +164,9 @@ class Context {
   std::unique_ptr<Timer> timer_;
   ClientMetrics* counts_ = nullptr;
   Time began_;
+  NestedShare nested_;
+  RetriesLeft retries_left_ = any_retries;
+  bool was_retried_ = false;
 };
 
 // What has become of the earlier tries of a call.
@@ -157,6 +185,7 @@ struct Request {
   bool check = false;           // client: first look whether its JSON is what the service's description says
   bool is_idempotent = false;   // client: to be executed twice does no harm, so what has failed may be tried again
   bool was_left_out = false;    // client: a connection ended without having looked at it, so this is its second try
+  RetriesLeft retries_left = any_retries;  // client: how many tries may follow this one
   std::unique_ptr<Tries> tries = {};  // client: null: none has failed
 };
 

@@ -313,11 +313,17 @@ Metadata common_head(const ClientWay& way, const Request& request) {
   return head;
 }
 
+// Apart, for most calls say nothing of them.
+[[gnu::noinline]] void add_tries(const Request& request, Metadata* head) {
+  if (request.tries != nullptr) head->add("grpc-previous-rpc-attempts", std::to_string(request.tries->nodes.size()));
+  head->add(grpc::retries_left_name, std::to_string(request.retries_left));
+}
+
 Metadata head_of(const ClientWay& way, const Request& request) {
   Metadata head = common_head(way, request);
   Time deadline = request.context->deadline();
   if (!deadline.is_never()) head.add("grpc-timeout", grpc::format_timeout(deadline - way.loop.now()));
-  if (request.tries != nullptr) head.add("grpc-previous-rpc-attempts", std::to_string(request.tries->nodes.size()));
+  if (request.retries_left != any_retries) add_tries(request, &head);
   grpc::to_wire(request.metadata, &head);
   return head;
 }

@@ -1,6 +1,7 @@
 // rpc/grpc.cc - the text forms of the gRPC wire.
 #include "rpc/grpc.h"
 
+#include <algorithm>
 #include <charconv>
 #include <utility>
 
@@ -62,14 +63,14 @@ bool is_of_one_hop(std::string_view name) {
 
 // What one end's program says to the other's about retries (gRFC A6).
 bool is_of_retries(std::string_view name) {
-  return name == "grpc-previous-rpc-attempts" || name == "grpc-retry-pushback-ms";
+  return name == "grpc-previous-rpc-attempts" || name == pushback_name;
 }
 
 // Fields that belong to the protocol, not to the user.
 bool is_reserved(std::string_view name) {
   return name.starts_with(':') || (name.starts_with("grpc-") && !is_of_retries(name)) ||
          name == "content-type" || name == "te" ||
-         name == "content-length" || is_of_one_hop(name);
+         name == "content-length" || is_of_one_hop(name) || name == retries_left_name;
 }
 
 // Where the protocol's fields keep the one of that name; null: it does not matter to us.
@@ -84,6 +85,7 @@ std::string_view* place_of(std::string_view name, ProtocolFields* fields) {
              : name == "grpc-message" ? &fields->message
                                       : nullptr;
     case 13: return name == "grpc-encoding" ? &fields->encoding : nullptr;
+    case 19: return name == retries_left_name ? &fields->retries_left : nullptr;
     case 20: return name == "grpc-accept-encoding" ? &fields->accept_encoding : nullptr;
     default: return nullptr;
   }
@@ -174,6 +176,21 @@ std::string format_timeout(Duration left) {
     if (count <= digits_max) return std::to_string(count) + unit.letter;
   }
   return std::to_string(digits_max) + 'H';
+}
+
+RetriesLeft parse_retries_left(std::string_view text) {
+  uint32_t value = 0;
+  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size()) return any_retries;
+  return static_cast<RetriesLeft>(std::min(value, limits::tries_max));
+}
+
+std::optional<int64_t> pushback_ms(const Metadata& trailers) {
+  std::optional<std::string_view> text = trailers.find(pushback_name);
+  if (!text) return std::nullopt;
+  int32_t value = -1;
+  auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), value);
+  return error == std::errc() && end == text->data() + text->size() ? value : -1;
 }
 
 std::string percent_encode(std::string_view text) {

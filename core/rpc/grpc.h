@@ -20,6 +20,15 @@ std::string_view content_type(Codec codec, const Metadata& user);
 std::optional<Duration> parse_timeout(std::string_view text);
 std::string format_timeout(Duration left);  // rounded up, so that it never shortens
 
+// What a call says of the tries that may follow; the engine's own, as gRPC's names are. As many as limits::tries_max at
+// most; any_retries where it is no number.
+inline constexpr std::string_view retries_left_name = "nebula-retries-left";
+RetriesLeft parse_retries_left(std::string_view text);
+
+// What a server says of them (gRFC A6): to come after so long, or (negative, or no number) not at all. Nothing: it has not said.
+inline constexpr std::string_view pushback_name = "grpc-retry-pushback-ms";
+std::optional<int64_t> pushback_ms(const Metadata& trailers);
+
 // grpc-encoding, where there is one, and grpc-accept-encoding: what we know is always told, so that a peer may use it.
 void add_encodings(Encoding encoding, Metadata* head);
 
@@ -31,7 +40,7 @@ std::string percent_decode(std::string_view text);
 // data() is null.
 struct ProtocolFields {
   std::string_view method, path, http_status;
-  std::string_view content_type, encoding, accept_encoding, timeout;
+  std::string_view content_type, encoding, accept_encoding, timeout, retries_left;
   std::string_view status, message;  // trailers
 };
 

@@ -105,6 +105,8 @@ Status ServerCall::begin(const Head& head) {
       deadline_timer_ = share_.loop.after(
           *left, [this] { abort(deadline_exceeded("the deadline passed while the call was at the server")); });
   }
+  if (fields.retries_left.data() != nullptr)
+    context_.set_retries_left(grpc::parse_retries_left(fields.retries_left));
   TRY(metadata_, std::move(user));
   return {};
 }

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/random.h"
 #include "base/similar.h"
+#include "rpc/nested_retries.h"
 #include "service/balancer/ranked.h"
 #include "service/balancer/subset.h"
 #include "service/commons.h"
@@ -373,6 +374,17 @@ const RetryOptions* Channel::retry_options(const Request& request) const {
   return own != nullptr && own->retry ? &*own->retry : &retry_->options();
 }
 
+// Below a call that is not tried again, what its parent has left counts as well. Of one that was, the number is always told.
+RetriesLeft Channel::retries_left(const Request& request) const {
+  const NestedRetries* nested = request.context->nested();
+  RetriesLeft left = nested != nullptr ? nested->left() : any_retries;
+  const RetryOptions* how = request.is_idempotent ? retry_options(request) : nullptr;
+  bool is_repeated = how != nullptr && how->mode != RetryOptions::Mode::failfast && how->tries > 1;
+  if (!is_repeated) return request.tries == nullptr ? left : 0;
+  size_t made = 1 + (request.tries != nullptr ? request.tries->nodes.size() : 0);
+  return std::min(left, static_cast<RetriesLeft>(how->tries > made ? how->tries - made : 0));
+}
+
 // Where it has failed before it does not go again while it may go elsewhere; or just there, where that is wanted.
 const NodeState* Channel::pick(const Request& request) {
   if (request.tries == nullptr) return policy_.balancer->pick(request);
@@ -391,6 +403,8 @@ const NodeState* Channel::pick(const Request& request) {
 }
 
 bool Channel::place(Waiting& call) {
+  if (call.request.is_idempotent || call.request.context->nested() != nullptr)
+    call.request.retries_left = retries_left(call.request);
   while (const NodeState* state = pick(call.request)) {
     const std::unique_ptr<Node>& node = nodes_[state->index];
     node->counts.picks++;
@@ -417,13 +431,15 @@ void Channel::place_again(Waiting call, uint64_t node, Ending why) {
     return place_soon(std::move(call));
   }
   size_t tries = 1 + (call.request.tries != nullptr ? call.request.tries->nodes.size() : 0);
+  NestedRetries* nested = call.request.context->nested();
   std::optional<Duration> length;
   if (const RetryOptions* how = retry_options(call.request))
-    length = retry_->pause_after(*how, static_cast<uint32_t>(tries), why, env_.random);
+    length = retry_->pause_after(*how, static_cast<uint32_t>(tries), why, env_.random, nested);
   if (!length || env_.loop.now() + *length >= call.request.context->deadline())
     return end(call, Response{std::move(why)});
   if (call.request.tries == nullptr) call.request.tries = std::make_unique<Tries>();
   call.request.tries->nodes.push_back(node);
+  call.request.context->set_retried();
   if (seat_ != nullptr) tell_allowance_soon();
   pause(std::move(call), *length, std::move(why.status));
 }

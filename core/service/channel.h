@@ -95,6 +95,7 @@ class Channel final : public Service, public NodeEvents, private MetricsSource {
   const NodeState* pick(const Request& request);
   const MethodPolicy* own_policy(const Request& request) const;   // null: its method has none
   const RetryOptions* retry_options(const Request& request) const;
+  RetriesLeft retries_left(const Request& request) const;  // after the try that is due
   void place_again(Waiting call, uint64_t node, Ending why);
   void place_soon(Waiting call);
   void pause(Waiting call, Duration length, Status last);

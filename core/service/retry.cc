@@ -2,25 +2,17 @@
 #include "service/retry.h"
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 
 #include "base/options.h"
+#include "rpc/grpc.h"
+#include "rpc/nested_retries.h"
 
 namespace nebula {
 
 namespace {
 
 constexpr int64_t whole = 1000;
-
-// What the server asks for: so long, or (negative) not again. Nothing: it has not said.
-std::optional<int64_t> pushback_ms(const Ending& why) {
-  std::optional<std::string_view> text = why.trailers.find("grpc-retry-pushback-ms");
-  if (!text) return std::nullopt;
-  int32_t value = -1;
-  auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), value);
-  return error == std::errc() && end == text->data() + text->size() ? value : -1;
-}
 
 // A fifth more or less, so that what failed together does not come back together.
 Duration backoff(const RetryOptions& how, uint32_t tries, Random& random) {
@@ -106,15 +98,17 @@ void Retry::add(const Allowance& change) {
   told_ = {budget_ - own.budget, tokens_ - own.tokens};
 }
 
-std::optional<Duration> Retry::pause_after(const RetryOptions& how, uint32_t tries, const Ending& why, Random& random) {
+std::optional<Duration> Retry::pause_after(const RetryOptions& how, uint32_t tries, const Ending& why, Random& random,
+                                           NestedRetries* nested) {
   bool is_unseen = why.fate == Fate::unprocessed;  // whatever its code
-  std::optional<int64_t> pushback = pushback_ms(why);
+  std::optional<int64_t> pushback = grpc::pushback_ms(why.trailers);
   bool is_worth_it = is_unseen || (how.codes >> static_cast<int>(why.status.code()) & 1) != 0;
   if (!is_worth_it) return std::nullopt;
   tokens_ = std::max<int64_t>(tokens_ - whole, 0);
   if (how.mode == RetryOptions::Mode::failfast || tries >= how.tries) return std::nullopt;
   if (pushback && *pushback < 0) return std::nullopt;
   if (tokens_ <= tokens_max_ / 2 || (how.has_budget && budget_ < whole)) return std::nullopt;
+  if (nested != nullptr && !nested->take()) return std::nullopt;
   if (how.has_budget) budget_ -= whole;
   return pushback ? ms(*pushback) : backoff(how, tries, random);
 }

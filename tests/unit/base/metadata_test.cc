@@ -65,6 +65,7 @@ Test(metadata, refuses_names_and_values_that_grpc_does_not_allow) {
   cr_assert_eq(refusal(field(3, 0, "a b")).code(), Code::invalid_argument);
   cr_assert_eq(refusal(field(5, 0, ":path")).code(), Code::invalid_argument);
   cr_assert_eq(refusal(field(9, 0, "grpc-test")).code(), Code::invalid_argument);
+  cr_assert_eq(refusal(field(19, 1, "nebula-retries-left2")).code(), Code::invalid_argument);
   cr_assert_eq(refusal(field(1, 2, "a\r\n")).code(), Code::invalid_argument);
   cr_assert_eq(refusal(field(1, 1, "a\x80")).code(), Code::invalid_argument);
   cr_assert(refusal("").ok(), "an empty block is empty metadata");

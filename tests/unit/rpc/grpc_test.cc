@@ -203,11 +203,20 @@ Test(grpc, keeps_the_order_of_fields_and_all_values_of_a_name) {
 Test(grpc, drops_the_fields_of_the_protocol_in_both_directions) {
   for (std::string_view name :
        {":path", ":status", "grpc-status", "grpc-timeout", "grpc-anything", "content-type", "te", "content-length",
-        "connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "host"}) {
+        "connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "host", "nebula-retries-left"}) {
     cr_assert(sent(name, "application/grpc") == "", "%s was sent", std::string(name).c_str());
     cr_assert(received(name, "application/grpc") == "", "%s was handed on", std::string(name).c_str());
   }
   cr_assert(received("user-agent", "x") == "user-agent=x;");
+}
+
+// ---- retries
+
+Test(grpc, reads_how_many_tries_are_left) {
+  cr_assert(parse_retries_left("0") == 0 && parse_retries_left("2") == 2 && parse_retries_left("007") == 5);
+  cr_assert(parse_retries_left("4294967295") == limits::tries_max, "no more than there ever are");
+  for (std::string_view text : {"", "-1", "+1", " 1", "1 ", "1x", "0x1", "1.5", "two", "4294967296", "99999999999999999999"})
+    cr_assert(parse_retries_left(text) == any_retries, "\"%s\" was taken", std::string(text).c_str());
 }
 
 // ---- content types
@@ -230,7 +239,7 @@ Test(grpc, knows_what_is_not_grpc) {
 Test(grpc, tells_the_fields_of_the_protocol_apart_from_the_users) {
   Metadata wire;
   for (std::string_view name : {":method", ":path", ":status", "content-type", "grpc-encoding", "grpc-accept-encoding",
-                                "grpc-timeout", "grpc-status", "grpc-message"}) {
+                                "grpc-timeout", "grpc-status", "grpc-message", "nebula-retries-left"}) {
     wire.add(name, name);
     wire.add(name, "a second one");
   }
@@ -243,6 +252,7 @@ Test(grpc, tells_the_fields_of_the_protocol_apart_from_the_users) {
   cr_assert(fields.content_type == "content-type" && fields.encoding == "grpc-encoding");
   cr_assert(fields.accept_encoding == "grpc-accept-encoding" && fields.timeout == "grpc-timeout");
   cr_assert(fields.status == "grpc-status" && fields.message == "grpc-message");
+  cr_assert(fields.retries_left == "nebula-retries-left");
 }
 
 Test(grpc, tells_an_empty_field_of_the_protocol_from_none) {

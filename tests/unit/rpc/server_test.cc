@@ -339,6 +339,25 @@ Test(server, takes_a_timeout_beyond_all_time_for_none) {
   cr_assert_eq(odd.world.world.loop.timer_count(), before);
 }
 
+Test(server, tells_the_handler_how_many_tries_are_left_and_not_by_its_metadata) {
+  for (auto [text, left] : {std::pair<const char*, RetriesLeft>("2", 2), {"0", 0}, {"77", 5}, {"-1", any_retries},
+                            {"many", any_retries}, {"", any_retries}}) {
+    Odd odd;
+    Metadata head = request_head("/hello/hold");
+    head.add("nebula-retries-left", text);
+    odd.stream->stream->headers(std::move(head), false);
+    odd.body(framed("hi"));
+    odd.world.settle();
+    Request& request = odd.world.hold.last().request;
+    cr_assert_eq(request.context->retries_left(), left, "%s", text);
+    cr_assert(!request.metadata.find("nebula-retries-left"));
+  }
+  ServerWorld world;
+  Call call("/hello/hold");
+  cr_assert(world.run(call) == "open");
+  cr_assert_eq(world.hold.last().request.context->retries_left(), any_retries, "nobody has said");
+}
+
 Test(server, refuses_metadata_that_is_no_base64) {
   Odd odd;
   odd.head({{"x-bin", "!!"}, {"grpc-timeout", "1S"}});

@@ -11,6 +11,7 @@
 #include "kit/cluster.h"
 #include "kit/dials.h"
 #include "kit/raw_http2.h"
+#include "rpc/nested_retries.h"
 
 using namespace nebula;
 using namespace nebula::kit;
@@ -945,6 +946,24 @@ Test(channel, answers_a_refused_call_by_its_second_try) {
   Stranger::answer(*stranger.streams.at(1));
   cluster.settle();
   cr_assert(call.end() == "OK" && call.body() == "who");
+}
+
+Test(channel, tries_a_refused_call_though_no_retries_are_left_to_its_tree) {
+  Cluster cluster;
+  Stranger stranger(cluster);
+  std::unique_ptr<Channel> channel = stranger.channel(cluster);
+  Call call;
+  call.context.set_nested(NestedRetries::make(0));
+  cluster.start(*channel, call);
+  stranger.announce();
+  cluster.settle();
+  stranger.streams[0]->stream->reset(h2::refused_stream);
+  cluster.settle();
+  cr_assert(stranger.streams.at(1)->field(0, "nebula-retries-left") == "0");
+  cr_assert(stranger.streams[1]->field(0, "grpc-previous-rpc-attempts") == "");
+  Stranger::answer(*stranger.streams[1]);
+  cluster.settle();
+  cr_assert(call.end() == "OK");
 }
 
 Test(channel, keeps_the_order_of_refused_calls) {
