@@ -212,7 +212,7 @@ void Calls::serve(nebula_queue& queue, const ServedMethod& method, Request&& req
   if (queue.is_full())
     return reply(resource_exhausted("the server has too many calls waiting to be looked at"));
   std::unique_ptr<ServerRecord> record = std::make_unique<ServerRecord>(*this, &queue, method.tag);
-  record->context = request.context;
+  record->facts.context = request.context;
   record->holds = method.holds;
   record->encoding = method.encoding;
   record->facts.path = request.method->path;
@@ -290,11 +290,12 @@ void Calls::answer(ServerRecord& record, Operation& operation) {
   auto found = server_calls_.find(record.id);
   std::unique_ptr<ServerRecord> ended = std::move(found->second);
   server_calls_.erase(found);
-  record.context->on_cancel(nullptr);
+  record.facts.context->on_cancel(nullptr);
   record.in.reset();
   Response response;
   response.status = std::move(operation.status);
   response.trailers = std::move(operation.metadata);
+  if (NestedRetries* nested = record.facts.context->nested()) nested->advise(&response);
   if (!record.reply) return record.out->end(std::move(response));
   response.codec = record.codec;
   if (record.compress) response.encoding = record.encoding;
@@ -397,8 +398,11 @@ void Calls::push_finished(ClientRecord& record, Ending& ending, std::optional<By
   queued.event.status = static_cast<int32_t>(ending.status.code());
   queued.event.value = static_cast<uint64_t>(ending.fate) |
                        static_cast<uint64_t>(fault_of(ending.status.code(), ending.fate)) << 8;
+  if (!ending.status.ok()) {
+    message = Bytes::copy(ending.status.message());
+    if (NestedRetries* nested = record.context.nested()) nested->on_failure(record.context, ending.trailers);
+  }
   queued.metadata = std::move(ending.trailers);
-  if (!ending.status.ok()) message = Bytes::copy(ending.status.message());
   if (message) {
     queued.data = std::move(*message);
     queued.has_data = true;

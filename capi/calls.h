@@ -80,7 +80,6 @@ struct ServerRecord : CallRecord {
   ServerRecord(Calls& calls, nebula_queue* queue, uint64_t tag);
   ~ServerRecord();
 
-  Context* context = nullptr;
   Metadata initial;                 // from nebula_call_headers
   std::optional<Bytes> message;     // a single response without END: the trailers are still to come
   bool compress = false;            // that one

@@ -156,4 +156,13 @@ int32_t describe(uint64_t id, nebula_call_info* out) {
   return NEBULA_OK;
 }
 
+NestedShare nested_of(uint64_t id) {
+  std::lock_guard<std::mutex> hold(table().lock);
+  Handle* handle = table().calls.find(id);
+  if (handle == nullptr || handle->is_dead || handle->side != Side::server || handle->queue->engine->is_forked()) return {};
+  Context& context = *handle->facts->context;
+  if (context.nested() == nullptr) context.set_nested(NestedRetries::make(context.retries_left()));
+  return context.nested()->share();
+}
+
 }  // namespace nebula

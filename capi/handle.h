@@ -12,6 +12,7 @@
 #include <string_view>
 
 #include "nebula.h"
+#include "rpc/nested_retries.h"
 #include "service/channel.h"
 
 namespace nebula {
@@ -46,6 +47,7 @@ struct CallFacts {
   Shape shape = Shape::unary;
   std::shared_ptr<const Peer> peer;  // null: a client's call, which has one only once it is sent
   Time deadline;
+  Context* context = nullptr;        // a server's call; its nested(): under the table's lock, until the binding has ended it
   bool has_said_end = false;         // the binding's last message; under the table's lock
   std::atomic<size_t> unsent{0};     // what the binding has given and the stream has not taken
   std::atomic<bool> is_full{false};  // the binding was told to wait
@@ -72,5 +74,8 @@ int32_t submit(uint64_t id, Side side, std::unique_ptr<Operation> operation);
 bool has_room(uint64_t id, size_t bytes);
 
 int32_t describe(uint64_t id, nebula_call_info* out);
+
+// Of a server's call, for one that is made for it. Null: it is none, or is over.
+NestedShare nested_of(uint64_t id);
 
 }  // namespace nebula

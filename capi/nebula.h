@@ -273,6 +273,13 @@ NEBULA_API void           nebula_channel_free(nebula_channel *channel);
 NEBULA_API uint64_t nebula_call_start(nebula_queue *queue, uint64_t method, uint64_t tag, uint64_t timeout_us,
                                       const void *metadata, uint32_t metadata_size,
                                       const void *data, uint32_t size, uint32_t flags);
+/* The same for a call that is made while handling another one: parent is that of the server. All that are made for one
+   share the retries which its caller leaves to it, so that a tree of services does not multiply them; and where they were in
+   vain its error tells the caller not to try again, unless its trailers have a grpc-retry-pushback-ms: docs/policies.md.
+   0, or a call that is over: made for none. The deadline is yours to hand on. */
+NEBULA_API uint64_t nebula_call_start_under(nebula_queue *queue, uint64_t method, uint64_t tag, uint64_t timeout_us,
+                                            const void *metadata, uint32_t metadata_size,
+                                            const void *data, uint32_t size, uint32_t flags, uint64_t parent);
 /* Server: metadata to go before the response; at most once, before the first answer. A method that streams responses
    sends it at once. */
 NEBULA_API int32_t  nebula_call_headers(uint64_t call, const void *metadata, uint32_t metadata_size);

@@ -78,9 +78,10 @@ void step(World* world, Input* input) {
       uint8_t flags = input->byte();
       std::string_view metadata = input->take(input->byte() % 32), data = input->take(input->byte());
       uint64_t method = world->methods[input->byte() % world->methods.size()];
-      uint64_t call = nebula_call_start(world->queue, method, 7, flags & 128 ? 1000 : 0, metadata.data(),
-                                        static_cast<uint32_t>(metadata.size()), data.data(),
-                                        static_cast<uint32_t>(data.size()), flags & 127u);
+      uint64_t parent = kind % 12 == 1 ? world->id(input) : 0;
+      uint64_t call = nebula_call_start_under(world->queue, method, 7, flags & 128 ? 1000 : 0, metadata.data(),
+                                              static_cast<uint32_t>(metadata.size()), data.data(),
+                                              static_cast<uint32_t>(data.size()), flags & 127u, parent);
       if (call != 0) world->ids.push_back(call);
       return;
     }
