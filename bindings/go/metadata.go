@@ -68,12 +68,17 @@ var order = func() binary.ByteOrder {
 
 const nameLetters = "abcdefghijklmnopqrstuvwxyz0123456789_.-"
 
+// All that begins with grpc- is gRPC's own, but for what a handler says of another try (gRFC A6).
+func isReserved(name string) bool {
+	return strings.HasPrefix(name, "grpc-") && name != "grpc-retry-pushback-ms" || name == "nebula-retries-left"
+}
+
 // pack makes the engine's block of { u32 name size, u32 value size, name, value }. The error names the pair at fault.
 func (m Metadata) pack() ([]byte, error) {
 	var block []byte
 	for _, pair := range m {
-		if pair.Name == "" || strings.Trim(pair.Name, nameLetters) != "" || strings.HasPrefix(pair.Name, "grpc-") {
-			return nil, fmt.Errorf("metadata name %q: only [0-9a-z_.-], and not beginning with grpc-", pair.Name)
+		if pair.Name == "" || strings.Trim(pair.Name, nameLetters) != "" || isReserved(pair.Name) {
+			return nil, fmt.Errorf("metadata name %q: only [0-9a-z_.-], and none of gRPC's or the engine's own", pair.Name)
 		}
 		isText := func(r rune) bool { return r >= ' ' && r <= '~' }
 		if !strings.HasSuffix(pair.Name, "-bin") && strings.TrimFunc(pair.Value, isText) != "" {

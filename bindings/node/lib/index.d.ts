@@ -37,8 +37,9 @@ export type MetadataInit =
   | Record<string, MetadataValue | readonly MetadataValue[]>;
 
 /**
- * Pairs of name and value, in order; a name may come more than once. Names are of [0-9a-z_.-] and do not begin with
- * grpc-; values are printable ASCII, or any bytes if the name ends in -bin. TypeError where others are to be sent.
+ * Pairs of name and value, in order; a name may come more than once. Names are of [0-9a-z_.-], and but for
+ * grpc-retry-pushback-ms do not begin with grpc-; values are printable ASCII, or any bytes if the name ends in -bin.
+ * TypeError where others are to be sent.
  */
 export class Metadata implements Iterable<[string, MetadataValue]> {
   static of(given?: MetadataInit): Metadata;

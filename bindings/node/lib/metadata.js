@@ -4,7 +4,8 @@
 const os = require("node:os");
 const { isUint8Array } = require("node:util/types");
 
-const NAME = /^(?!grpc-)[0-9a-z_.-]+$/;
+// All that begins with grpc- is gRPC's own, but for what a handler says of another try (gRFC A6).
+const NAME = /^(?!grpc-(?!retry-pushback-ms$)|nebula-retries-left$)[0-9a-z_.-]+$/;
 const TEXT = /^[ -~]*$/;
 // In the byte order of the machine, as the ABI has it.
 const ENDING = os.endianness();
@@ -83,7 +84,7 @@ class Metadata {
 
 function bytesOf(name, value) {
   if (typeof name !== "string" || !NAME.test(name)) {
-    throw new TypeError(`metadata name ${JSON.stringify(name)}: only [0-9a-z_.-], and not beginning with grpc-`);
+    throw new TypeError(`metadata name ${JSON.stringify(name)}: only [0-9a-z_.-], and none of gRPC's or the engine's own`);
   }
   if (name.endsWith("-bin")) {
     if (!isUint8Array(value)) throw new TypeError(`metadata "${name}": the value must be a Uint8Array`);

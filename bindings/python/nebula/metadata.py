@@ -15,7 +15,8 @@ Value = Union[str, bytes]
 MetadataLike = Union[Mapping[str, Value], Iterable[tuple[str, Value]]]
 
 _SIZES = struct.Struct("=II")
-_NAME = re.compile(r"[0-9a-z_.-]+")
+# All that begins with grpc- is gRPC's own, but for what a handler says of another try (gRFC A6).
+_NAME = re.compile(r"(?!grpc-(?!retry-pushback-ms$)|nebula-retries-left$)[0-9a-z_.-]+")
 _TEXT = re.compile(r"[ -~]*")
 
 
@@ -51,8 +52,8 @@ def pack(metadata: Optional[MetadataLike]) -> Optional[bytes]:
         return None
     block = bytearray()
     for name, value in Metadata.of(metadata):
-        if not isinstance(name, str) or not _NAME.fullmatch(name) or name.startswith("grpc-"):
-            raise ValueError(f"metadata name {name!r}: only [0-9a-z_.-], and not beginning with grpc-")
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise ValueError(f"metadata name {name!r}: only [0-9a-z_.-], and none of gRPC's or the engine's own")
         if name.endswith("-bin"):
             if not isinstance(value, (bytes, bytearray)):
                 raise TypeError(f"metadata {name!r}: the value must be bytes, not {type(value).__name__}")

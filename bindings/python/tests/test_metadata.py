@@ -27,6 +27,8 @@ def test_values_are_found_by_name():
         (("", "1"), ValueError),
         (("a b", "1"), ValueError),
         (("grpc-status", "0"), ValueError),
+        (("grpc-retry-pushback-ms2", "0"), ValueError),
+        (("nebula-retries-left", "0"), ValueError),
         (("a", "ü"), ValueError),
         (("a", "x\n"), ValueError),
         (("a", b"1"), TypeError),

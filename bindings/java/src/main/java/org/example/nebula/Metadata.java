@@ -24,10 +24,15 @@ public final class Metadata {
             return letter >= 'a' && letter <= 'z' || letter >= '0' && letter <= '9' || "_.-".indexOf(letter) >= 0;
         }
 
+        /** All that begins with grpc- is gRPC's own, but for what a handler says of another try (gRFC A6). */
+        private boolean isReserved() {
+            return name.startsWith("grpc-") && !name.equals("grpc-retry-pushback-ms") || name.equals("nebula-retries-left");
+        }
+
         /** What is wrong with it; null: nothing. */
         String fault() {
-            if (name.isEmpty() || !name.chars().allMatch(Pair::isOfName) || name.startsWith("grpc-")) {
-                return "metadata name \"" + name + "\": only [0-9a-z_.-], and not beginning with grpc-";
+            if (name.isEmpty() || !name.chars().allMatch(Pair::isOfName) || isReserved()) {
+                return "metadata name \"" + name + "\": only [0-9a-z_.-], and none of gRPC's or the engine's own";
             }
             for (byte each : value) {
                 if (isText() && (each < ' ' || each > '~')) {
