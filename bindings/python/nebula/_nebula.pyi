@@ -144,6 +144,7 @@ def call_start(
     metadata: Optional[bytes],
     data: Optional[bytes],
     flags: int,
+    parent: int,
     /,
 ) -> int: ...
 def call_headers(call: int, metadata: Optional[bytes], /) -> int: ...

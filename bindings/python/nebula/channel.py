@@ -248,7 +248,9 @@ class Channel:
 
     def _start(self, request: Request, port: engine.Port, pending: engine.Pending) -> None:
         method = self._link(port).method(request.path, request.shape)
-        port.start(method, request.timeout_us, request.metadata, request.data, request.flags, pending)
+        port.start(
+            method, request.timeout_us, request.metadata, request.data, request.flags, request.parent, pending
+        )
 
     def _open(self, request: Request, mode: Optional[str]) -> Union[AsyncStream, Stream]:
         request = request._replace(shape=request.shape | _nebula.HOLD, flags=request.flags | _nebula.WANT_HEADERS)

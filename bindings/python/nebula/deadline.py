@@ -1,4 +1,4 @@
-"""The deadline of the call that is being handled, which the calls made for it inherit."""
+"""What calls inherit from the one that is being handled: its deadline, and its number, by which they share its retries."""
 
 from __future__ import annotations
 
@@ -9,26 +9,34 @@ import time
 from collections.abc import Iterator
 from typing import Optional
 
-# On the clock of time.monotonic(). Set for each handler; tasks and worker threads of it have it, too.
+# On the clock of time.monotonic(). Both are set for each handler; tasks and worker threads of it have them, too.
 _deadline: contextvars.ContextVar[Optional[float]] = contextvars.ContextVar("nebula_deadline", default=None)
+_parent: contextvars.ContextVar[int] = contextvars.ContextVar("nebula_parent", default=0)
 
 
-def inherit(deadline: Optional[float]) -> None:
-    """Calls made in this context end by then."""
+def inherit(deadline: Optional[float], call: int) -> None:
+    """Calls made in this context end by then, and are made for that call."""
     _deadline.set(deadline)
+    _parent.set(call)
 
 
 @contextlib.contextmanager
 def detached() -> Iterator[None]:
-    """Calls begun in this block do not inherit the deadline of the call that is being handled.
+    """Calls begun in this block do not inherit the deadline of the call that is being handled, nor its retries.
 
     For what is to outlive it: `with nebula.detached(): asyncio.create_task(...)`.
     """
-    token = _deadline.set(None)
+    deadline, parent = _deadline.set(None), _parent.set(0)
     try:
         yield
     finally:
-        _deadline.reset(token)
+        _deadline.reset(deadline)
+        _parent.reset(parent)
+
+
+def parent() -> int:
+    """The call that is being handled, for the engine; 0: none."""
+    return _parent.get()
 
 
 @contextlib.contextmanager

@@ -114,11 +114,15 @@ class Port:
         metadata: Optional[bytes],
         data: Optional[bytes],
         flags: int,
+        parent: int,
         pending: Pending,
     ) -> None:
-        """Begins a call; `pending` hears of its end. Its last request is in it if flags have END."""
+        """Begins a call; `pending` hears of its end. Its last request is in it if flags have END.
+
+        parent: the server's call for which it is made; 0: none.
+        """
         tag = next(self.tags)
-        pending.call = _nebula.call_start(self.queue, method, tag, timeout_us, metadata, data, flags)
+        pending.call = _nebula.call_start(self.queue, method, tag, timeout_us, metadata, data, flags, parent)
         if pending.call == 0:
             raise RuntimeError("the engine did not take the call: its channel is closed, or this is a forked child")
         self.pending[tag] = pending

@@ -29,6 +29,7 @@ class Request(NamedTuple):
     flags: int
     timeout_us: int
     metadata: Optional[bytes]
+    parent: int  # the call for which it is made
 
 
 # What a call that has ended comes to: its value, or all of it.
@@ -52,10 +53,10 @@ def request_of(
     if is_iterator(message):
         chosen = codec.codec_of(response)
         flags |= _codec_flags(chosen)
-        return Request(path, _nebula.CLIENT_STREAM, chosen, None, message, flags, timeout_us, block)
+        return Request(path, _nebula.CLIENT_STREAM, chosen, None, message, flags, timeout_us, block, deadline.parent())
     data, chosen = _encoded(path, message, response)
     flags |= _codec_flags(chosen) | _nebula.END
-    return Request(path, _nebula.UNARY, chosen, data, None, flags, timeout_us, block)
+    return Request(path, _nebula.UNARY, chosen, data, None, flags, timeout_us, block, deadline.parent())
 
 
 def _codec_flags(chosen: codec.Codec) -> int:

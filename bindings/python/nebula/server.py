@@ -180,7 +180,7 @@ class Server:
             return self._fail(context, method, error)
         self._running[call] = context
         fresh = self._context.copy()  # what one handler sets in a context variable is not the next one's
-        fresh.run(deadline.inherit, context.deadline)
+        fresh.run(deadline.inherit, context.deadline, call)
         if method.is_async:
             context._task = fresh.run(_begin, self._run_async(method, context, encoding, arguments))
             return

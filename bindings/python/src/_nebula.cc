@@ -382,12 +382,12 @@ PyObject* poll(PyObject* const* args, Py_ssize_t count) {
 }
 
 PyObject* call_start(PyObject* const* args, Py_ssize_t count) {
-  expect(count, 7);
+  expect(count, 8);
   nebula_queue* queue = py::handle(args[0]).cast<const Queue&>().get().get();
   Bytes metadata(args[4]), data(args[5]);
-  return PyLong_FromUnsignedLongLong(nebula_call_start(queue, number(args[1]), number(args[2]), number(args[3]),
-                                                       metadata.data, metadata.size, data.data, data.size,
-                                                       static_cast<uint32_t>(number(args[6]))));
+  return PyLong_FromUnsignedLongLong(nebula_call_start_under(
+      queue, number(args[1]), number(args[2]), number(args[3]), metadata.data, metadata.size, data.data, data.size,
+      static_cast<uint32_t>(number(args[6])), number(args[7])));
 }
 
 PyObject* call_headers(PyObject* const* args, Py_ssize_t count) {
