@@ -70,6 +70,29 @@ Test(ending, comes_by_deadline_and_nested_calls_inherit_it) {
   cr_assert_eq(nested.get_future().get(), NEBULA_DEADLINE_EXCEEDED);
 }
 
+Test(ending, of_calls_that_are_tried_again_does_not_multiply) {
+  for (Text how : {"here", "detached"}) {
+    World w;
+    std::atomic<int> last{0}, above{0};
+    auto call_last = [&] { return w.channel->call("/t.T/Last", "", nebula::CallOptions().idempotent()); };
+    w.server->unary("/t.T/Last", [&](const Text&) -> Text {
+      last++;
+      throw nebula::Error(NEBULA_UNAVAILABLE, "not now");
+    });
+    w.server->unary("/t.T/Above", [&](const Text& request) {
+      above++;
+      return request == "detached" ? nebula::detached(call_last) : call_last();
+    });
+    nebula::Channel& channel = w.start();
+    nebula::Error error = error_of([&] { channel.call("/t.T/Above", how, nebula::CallOptions().idempotent()); });
+    cr_assert_eq(error.code(), NEBULA_UNAVAILABLE);
+    cr_assert_eq(last, how == "detached" ? 9 : 3, "%d", last.load());
+    cr_assert_eq(above, how == "detached" ? 3 : 1, "%d", above.load());
+    const Text* pushback = error.trailers().find("grpc-retry-pushback-ms");
+    cr_assert(how == "detached" ? pushback == nullptr : pushback != nullptr && *pushback == "-1");
+  }
+}
+
 Test(ending, of_a_detached_call_is_not_its_handlers) {
   World w;
   w.server->unary("/t.T/Left", [](const Text&, nebula::Context& context) {

@@ -56,20 +56,26 @@ namespace detail {
 
 using Clock = std::chrono::steady_clock;
 
-// The deadline of the handler on this thread, which the calls that it makes inherit.
-inline Clock::time_point& inherited_deadline() {
-  thread_local Clock::time_point deadline = Clock::time_point::max();
-  return deadline;
+// What calls inherit from the one that is handled where they are made.
+struct Inherited {
+  Clock::time_point deadline = Clock::time_point::max();
+  uint64_t parent = 0;  // that call, for the engine; 0: none
+};
+
+// Of the handler on this thread.
+inline Inherited& inherited() {
+  thread_local Inherited inherited;
+  return inherited;
 }
 
-// Calls made on this thread meanwhile inherit that deadline.
-class DeadlineScope {
+// Calls made on this thread meanwhile inherit that.
+class InheritedScope {
  public:
-  explicit DeadlineScope(Clock::time_point deadline) : before_(std::exchange(inherited_deadline(), deadline)) {}
-  ~DeadlineScope() { inherited_deadline() = before_; }
+  explicit InheritedScope(Inherited now) : before_(std::exchange(inherited(), now)) {}
+  ~InheritedScope() { inherited() = before_; }
 
  private:
-  const Clock::time_point before_;
+  const Inherited before_;
 };
 
 // A call at its caller. It owns itself until its FINISHED event; handles share it. One that goes by way of filters is
@@ -99,9 +105,9 @@ class ClientCall final : public Receiver, public Pipe {
     {
       // Events may come before the number of the call does; they wait for the lock.
       std::lock_guard<std::mutex> hold(call->lock_);
-      call->call_ = nebula_call_start(loop.queue(), start.method, call->tag(), start.timeout_us, metadata.data(),
-                                      static_cast<uint32_t>(metadata.size()), data,
-                                      start.message ? static_cast<uint32_t>(start.message->size()) : 0, start.flags);
+      call->call_ = nebula_call_start_under(
+          loop.queue(), start.method, call->tag(), start.timeout_us, metadata.data(), static_cast<uint32_t>(metadata.size()),
+          data, start.message ? static_cast<uint32_t>(start.message->size()) : 0, start.flags, inherited().parent);
     }
     if (call->call_ != 0) return call;
     loop.close();
@@ -283,7 +289,7 @@ struct Way {
   // Of the call's own timeout and the deadline of the handler that makes it, the nearer one. 0: none.
   static uint64_t timeout_us(const CallOptions& options) {
     std::chrono::microseconds timeout = options.timeout_.value_or(std::chrono::microseconds::max());
-    Clock::time_point deadline = inherited_deadline();
+    Clock::time_point deadline = inherited().deadline;
     if (deadline != Clock::time_point::max()) {
       Clock::duration left = deadline - Clock::now();
       timeout = std::min(timeout, std::chrono::duration_cast<std::chrono::microseconds>(left));
@@ -315,9 +321,11 @@ struct Way {
     std::shared_ptr<ClientCall> last_;
   };
 
-  static Clock::time_point deadline_of(const CallOptions& options) {
-    Clock::time_point deadline = inherited_deadline();
-    return options.timeout_ ? std::min(deadline, Clock::now() + *options.timeout_) : deadline;
+  // What the calls that filters make inherit: no more time than the one that they are around.
+  static Inherited inherited_by(const CallOptions& options) {
+    Inherited all = inherited();
+    if (options.timeout_) all.deadline = std::min(all.deadline, Clock::now() + *options.timeout_);
+    return all;
   }
 
   static CallOptions inside(const CallOptions& options, const FilteredCall& inner) {
@@ -335,7 +343,7 @@ struct Way {
   // Runs them on this thread; gives the single answer.
   std::string through_filters(const std::string& path, std::string request, const CallOptions& options,
                               Attempts& attempts, FilteredCall::End& end) const {
-    DeadlineScope scope(deadline_of(options));
+    InheritedScope scope(inherited_by(options));
     FilteredCall call(path, false, [&request] { return request; });
     describe(call, options);
     auto last = [&](FilteredCall& inner) {
@@ -355,8 +363,8 @@ struct Way {
     std::shared_ptr<Attempts> attempts = std::make_shared<Attempts>();
     std::shared_ptr<ClientCall> call = std::make_shared<ClientCall>(*loop, std::move(on_finished));
     call->stand_for([attempts](int32_t code) { attempts->cancel(code); });
-    spawn([way = *this, path, request, options, attempts, call, inherited = inherited_deadline()] {
-      DeadlineScope scope(inherited);
+    spawn([way = *this, path, request, options, attempts, call, all = inherited()] {
+      InheritedScope scope(all);
       std::optional<std::string> response;
       std::exception_ptr thrown;
       FilteredCall::End end;
@@ -374,17 +382,17 @@ struct Way {
   std::shared_ptr<ClientCall> open_through_filters(const std::string& path, int32_t shape, const CallOptions& options,
                                                    std::optional<std::string> request) const {
     Loop::check_may_block();
-    Clock::time_point deadline = deadline_of(options);
+    Inherited all = inherited_by(options);
     std::shared_ptr<Around> around = std::make_shared<Around>();
-    FilteredCall* innermost = around->begin([way = *this, path, options, request, deadline](Around& self) {
-      DeadlineScope scope(deadline);
+    FilteredCall* innermost = around->begin([way = *this, path, options, request, all](Around& self) {
+      InheritedScope scope(all);
       FilteredCall call(path, true, request ? [&request] { return *request; } : std::function<std::string()>());
       describe(call, options);
       run_filters(way.filters, 0, call, [&self](FilteredCall& inner) { return self.last(inner); }, false);
     });
     if (innermost == nullptr) return ClientCall::ended(*loop, around);
     try {
-      DeadlineScope scope(deadline);
+      InheritedScope scope(all);
       std::optional<std::string_view> message;
       if (innermost->has_request()) message = innermost->request();
       return begin(path, shape, inside(options, *innermost), message, nullptr, around);
@@ -567,10 +575,10 @@ class Channel {
 };
 
 // Runs work() and gives what it gives; calls that it makes on this thread do not inherit the deadline of the handler that
-// is running: for what is to outlive it.
+// is running, nor its retries: for what is to outlive it.
 template <class Work>
 decltype(auto) detached(Work work) {
-  detail::DeadlineScope scope(detail::Clock::time_point::max());
+  detail::InheritedScope scope({});
   return work();
 }
 

@@ -72,7 +72,7 @@ In request_of(ServerCall& call) {
 // Whatever a handler throws is the status of its call.
 template <class Work>
 void guard(ServerCall& call, Work work) {
-  DeadlineScope scope(call.deadline());
+  InheritedScope scope({call.deadline(), call.id()});
   try {
     work();
   } catch (const Error& error) {
