@@ -11,9 +11,10 @@ package nebula
 // Go cannot tell C "no message" and "an empty one" apart by a slice's first element, so the first has a flag of its
 // own.
 static uint64_t start(nebula_queue *queue, uint64_t method, uint64_t tag, uint64_t timeout_us, const void *metadata,
-                      uint32_t metadata_size, int has_data, const void *data, uint32_t size, uint32_t flags) {
+                      uint32_t metadata_size, int has_data, const void *data, uint32_t size, uint32_t flags,
+                      uint64_t parent) {
   if (!has_data) data = NULL;
-  return nebula_call_start(queue, method, tag, timeout_us, metadata, metadata_size, data, size, flags);
+  return nebula_call_start_under(queue, method, tag, timeout_us, metadata, metadata_size, data, size, flags, parent);
 }
 static int32_t send(uint64_t call, int has_data, const void *data, uint32_t size, uint32_t flags) {
   return nebula_call_send(call, has_data ? data : NULL, size, flags);
@@ -365,12 +366,12 @@ func (c channelHandle) free() { C.nebula_channel_free(c.c) }
 
 // ---- call ---------------------------------------------------------------------------------------------------------
 
-// start begins a call; 0 if it cannot be. data nil: no message.
-func (q queueHandle) start(method, tag, timeoutUs uint64, metadata, data []byte, flags uint32) uint64 {
+// start begins a call; 0 if it cannot be. data nil: no message. parent: the server's call for which it is made; 0: none.
+func (q queueHandle) start(method, tag, timeoutUs uint64, metadata, data []byte, flags uint32, parent uint64) uint64 {
 	m, d := readable(metadata), readable(data)
 	return uint64(C.start(q.c, C.uint64_t(method), C.uint64_t(tag), C.uint64_t(timeoutUs),
 		unsafe.Pointer(&m[0]), C.uint32_t(len(metadata)),
-		has(data), unsafe.Pointer(&d[0]), C.uint32_t(len(data)), C.uint32_t(flags)))
+		has(data), unsafe.Pointer(&d[0]), C.uint32_t(len(data)), C.uint32_t(flags), C.uint64_t(parent)))
 }
 
 func has(data []byte) C.int {

@@ -42,6 +42,7 @@ type outgoingCall struct {
 	name      string
 	method    uint64
 	timeoutUs uint64 // 0: no deadline
+	parent    uint64 // the call for which it is made; 0: none
 	metadata  []byte
 	codec     codec
 }
@@ -72,6 +73,9 @@ func prepare(ctx context.Context, name string, shape int, options []CallOption) 
 			o.timeoutUs = uint64(left.Microseconds())
 		}
 	}
+	if c := IncomingCall(ctx); c != nil {
+		o.parent = c.flow.call
+	}
 	if m, has := ctx.Value(outgoing{}).(Metadata); has {
 		if o.metadata, err = m.pack(); err != nil {
 			return nil, refused("%s: %v", labelOf(name), err)
@@ -96,7 +100,7 @@ func (o *outgoingCall) choose(in, out codec) error {
 func (o *outgoingCall) start(p *port, r receiver, data []byte, flags uint32) (tag, call uint64, err error) {
 	tag = newTag()
 	p.know(tag, r) // its events may come before the number of the call does
-	call = p.queue.start(o.method, tag, o.timeoutUs, o.metadata, data, o.flags|flags)
+	call = p.queue.start(o.method, tag, o.timeoutUs, o.metadata, data, o.flags|flags, o.parent)
 	if call == 0 {
 		p.forget(tag)
 		return 0, 0, refused("%s: the engine did not take the call: is its channel closed?", labelOf(o.name))

@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -121,6 +122,31 @@ func TestNestedCallsInheritTheDeadlineAndTheCancellation(t *testing.T) {
 	expect(t, <-ended, context.Canceled)
 }
 
+func TestRetriesDoNotMultiply(t *testing.T) {
+	var last, above atomic.Int32
+	var inner, outer nebula.Server
+	nebula.Unary(&inner, "below.last", func(context.Context, string) (string, error) {
+		last.Add(1)
+		return "", nebula.Errorf(nebula.Unavailable, "not now")
+	})
+	below := nebula.Via(serve(t, &inner))
+	nebula.Unary(&outer, "tree.above", func(ctx context.Context, how string) (string, error) {
+		above.Add(1)
+		if how == "detached" {
+			ctx = context.Background()
+		}
+		return nebula.Call[string](ctx, "below.last", how, below, nebula.Idempotent())
+	})
+	ch := nebula.Via(serve(t, &outer))
+	for how, want := range map[string][]any{"here": {int32(3), int32(1), "-1"}, "detached": {int32(9), int32(3), ""}} {
+		last.Store(0)
+		above.Store(0)
+		_, err := nebula.Call[string](soon(t), "tree.above", how, ch, nebula.Idempotent())
+		expect(t, nebula.CodeOf(err), nebula.Unavailable)
+		expect(t, []any{last.Load(), above.Load(), failure(t, err).Trailers.Get("grpc-retry-pushback-ms")}, want)
+	}
+}
+
 func TestACallIsCancelledAtEveryStage(t *testing.T) {
 	ch, ended := waiting(t)
 	cancelled := func(during func(ctx context.Context) error) {
@@ -227,7 +253,8 @@ func TestMetadataGoesBothWays(t *testing.T) {
 	_, err = nebula.Call[string](ctx, "meta.echo", -1, ch, nebula.Trailers(&trailers))
 	expect(t, failure(t, err).Trailers.Get("twice"), "a+b")
 	expect(t, trailers.Get("twice"), "a+b")
-	for _, bad := range nebula.MD("Upper", "x", "", "x", "grpc-x", "x", "a b", "x", "text", "\x01", "text", "ä") {
+	wrong := nebula.MD("Upper", "x", "", "x", "grpc-x", "x", "nebula-retries-left", "1", "a b", "x", "text", "\x01", "text", "ä")
+	for _, bad := range wrong {
 		_, err := nebula.Call[string](nebula.WithMetadata(soon(t), bad.Name, bad.Value), "meta.echo", 1, ch)
 		e := failure(t, err)
 		if e.Code != nebula.InvalidArgument || e.Fate != nebula.Unsent || !strings.Contains(e.Message, "metadata") {
