@@ -52,7 +52,7 @@ class Call {
     if (onHeaders) flags |= abi.WANT_HEADERS;
     if (waitForReady) flags |= abi.WAIT_FOR_READY;
     if (idempotent) flags |= abi.IDEMPOTENT;
-    this.call = abi.callStart(number, this.#tag, timeoutUs, block, data, flags);
+    this.call = abi.callStart(number, this.#tag, timeoutUs, block, data, flags, this.#parent?.call_ ?? 0);
     if (this.call === 0) throw refused(`${this.label}: the engine did not take the call`);
     engine.know(this.#tag, this);
     engine.hold();

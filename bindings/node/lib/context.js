@@ -88,6 +88,11 @@ class Context {
     this.#metadata = metadata;
   }
 
+  /** For calls made for this one, which share its retries. */
+  get call_() {
+    return this.#call;
+  }
+
   /** A call made for this one ends with it. */
   adopt_(call) {
     this.#nested ??= new Set();

@@ -169,8 +169,8 @@ struct Bytes {
 struct Arguments {
   napi_env env;
   Isolate& isolate;
-  napi_value at[6];
-  std::string texts[6];
+  napi_value at[7];
+  std::string texts[7];
 
   napi_valuetype type(int i) const {
     napi_valuetype type;
@@ -424,9 +424,9 @@ napi_value free_now(Arguments& a) {
 
 napi_value call_start(Arguments& a) {
   Bytes metadata = a.bytes(3), data = a.bytes(4);
-  return a.of(
-      double(nebula_call_start(a.isolate.queue, uint64_t(a.number(0)), uint64_t(a.number(1)), uint64_t(a.number(2)),
-                               metadata.data, metadata.size, data.data, data.size, uint32_t(a.number(5)))));
+  return a.of(double(nebula_call_start_under(a.isolate.queue, uint64_t(a.number(0)), uint64_t(a.number(1)),
+                                             uint64_t(a.number(2)), metadata.data, metadata.size, data.data, data.size,
+                                             uint32_t(a.number(5)), uint64_t(a.number(6)))));
 }
 
 napi_value call_send(Arguments& a) {

@@ -108,6 +108,29 @@ it("nested calls inherit the deadline and the cancellation", async (t) => {
   assert((await waits.ended.take()).cancelled);
 });
 
+it("retries do not multiply", async (t) => {
+  const counts = { last: 0, above: 0 };
+  const { channel: below } = await serve(t, new Service("below", {
+    last() {
+      counts.last++;
+      throw new RpcError(Status.UNAVAILABLE, "not now");
+    },
+  }));
+  const last = () => below.call("below.last", {}, { idempotent: true });
+  const { channel } = await serve(t, new Service("tree", {
+    async above(how) {
+      counts.above++;
+      await new Promise(setImmediate);
+      return how === "detached" ? nebula.detached(last) : last();
+    },
+  }));
+  for (const [how, ...expected] of [["here", { last: 3, above: 1 }, "-1"], ["detached", { last: 9, above: 3 }, undefined]]) {
+    Object.assign(counts, { last: 0, above: 0 });
+    const error = await failure(channel.call("tree.above", how, { idempotent: true }), Status.UNAVAILABLE);
+    assert.deepEqual([{ ...counts }, error.trailers.get("grpc-retry-pushback-ms")], expected);
+  }
+});
+
 it("a call made after its handler's caller has left fails at once", async (t) => {
   const { channel: inner } = await serve(t, waiting().service);
   const late = deferred();
@@ -222,7 +245,8 @@ it("metadata goes both ways", async (t) => {
   });
   assert.equal(trailers.get("twice"), "s+c");
   for (const bad of [
-    { Upper: "x" }, { "": "x" }, { "grpc-x": "x" }, { "a b": "x" }, { text: "\x01" }, { text: "ä" }, { n: 7 },
+    { Upper: "x" }, { "": "x" }, { "grpc-x": "x" }, { "nebula-retries-left": "1" }, { "a b": "x" },
+    { text: "\x01" }, { text: "ä" }, { n: 7 },
     { "x-bin": "text" },
   ]) {
     const error = await failure(channel.call("meta.echo", 0, { metadata: bad }), Status.INVALID_ARGUMENT);
