@@ -288,14 +288,14 @@ ABI(void, channelFree)(ENV, jlong channel) {
 // ---- call -----------------------------------------------------------------------------------------------------------
 
 ABI(jlong, callStart)(ENV, jlong queue, jlong method, jlong tag, jlong timeout_us, jbyteArray metadata, jbyteArray data,
-                      jint flags) {
+                      jint flags, jlong parent) {
   (void)self;
   slice fields, message;
   uint64_t call = 0;
   if (take(env, &fields, metadata) & take(env, &message, data))
-    call = nebula_call_start(POINTER(nebula_queue, queue), (uint64_t)method, (uint64_t)tag, (uint64_t)timeout_us,
-                             fields.bytes, (uint32_t)fields.size, message.bytes, (uint32_t)message.size,
-                             (uint32_t)flags);
+    call = nebula_call_start_under(POINTER(nebula_queue, queue), (uint64_t)method, (uint64_t)tag, (uint64_t)timeout_us,
+                                   fields.bytes, (uint32_t)fields.size, message.bytes, (uint32_t)message.size,
+                                   (uint32_t)flags, (uint64_t)parent);
   drop(&fields);
   drop(&message);
   return (jlong)call;

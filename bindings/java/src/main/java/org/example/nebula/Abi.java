@@ -76,9 +76,9 @@ final class Abi {
 
     static native void channelFree(long channel);
 
-    /** data null: no message. 0: the call cannot be. */
+    /** data null: no message. parent: the server's call for which it is made; 0: none. 0: the call cannot be. */
     static native long callStart(
-            long queue, long method, long tag, long timeoutUs, byte[] metadata, byte[] data, int flags);
+            long queue, long method, long tag, long timeoutUs, byte[] metadata, byte[] data, int flags, long parent);
 
     static native int callSend(long call, byte[] data, int flags);
 

@@ -173,6 +173,12 @@ public final class Context {
         return shortest.getSeconds() > CENTURY_US / 1_000_000 ? CENTURY_US : Math.max(1, shortest.toNanos() / 1000);
     }
 
+    /** The call that is being handled on this thread, for the engine; 0: none. */
+    static long parent() {
+        Context parent = CURRENT.get();
+        return parent == null ? 0 : parent.flow.call;
+    }
+
     /** A call that ends with the one that it was made for. */
     record Child(Context parent, Runnable cancel) {}
 

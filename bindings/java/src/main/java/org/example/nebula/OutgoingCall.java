@@ -26,7 +26,8 @@ record OutgoingCall<Out>(
     long start(Port port, Port.Receiver receiver, byte[] data, int moreFlags) {
         long tag = Port.newTag();
         port.know(tag, receiver);
-        long call = Abi.callStart(port.queue, number, tag, timeoutUs, metadata, data, flags | moreFlags);
+        long call = Abi.callStart(
+                port.queue, number, tag, timeoutUs, metadata, data, flags | moreFlags, Context.parent());
         if (call == 0) {
             port.forget(tag);
             throw NebulaException.unsent(Code.INVALID_ARGUMENT,

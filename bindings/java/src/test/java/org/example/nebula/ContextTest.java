@@ -14,11 +14,13 @@ import java.time.Duration;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.BlockingQueue;
+import java.util.concurrent.Callable;
 import java.util.concurrent.CancellationException;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.LinkedBlockingQueue;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.Supplier;
 import org.junit.jupiter.api.Test;
@@ -152,6 +154,30 @@ class ContextTest {
             assertNull(outer.call("outer.left", how, Long.class), how);
         }
         assertNull(Context.current());
+    }
+
+    @Test
+    void retriesDoNotMultiply() {
+        AtomicInteger last = new AtomicInteger();
+        AtomicInteger above = new AtomicInteger();
+        Client below = kit.serve(new Server().unary("below.last", String.class, String.class, (in, context) -> {
+            last.incrementAndGet();
+            throw new NebulaException(Code.UNAVAILABLE, "not now");
+        })).idempotent();
+        Client client = kit.serve(new Server().unary("tree.above", String.class, String.class, (how, context) -> {
+            above.incrementAndGet();
+            Callable<String> call = () -> below.call("below.last", how, String.class);
+            return how.equals("detached") ? Context.detached(call) : call.call();
+        })).idempotent();
+        for (String how : List.of("here", "detached")) {
+            last.set(0);
+            above.set(0);
+            NebulaException failure = Kit.failure(() -> client.call("tree.above", how, String.class));
+            assertEquals(Code.UNAVAILABLE, failure.code());
+            assertEquals(how.equals("here") ? 3 : 9, last.get());
+            assertEquals(how.equals("here") ? 1 : 3, above.get());
+            assertEquals(how.equals("here") ? "-1" : null, failure.trailers().get("grpc-retry-pushback-ms"));
+        }
     }
 
     private static Long run(Context context, Supplier<Long> call) {
@@ -309,7 +335,8 @@ class ContextTest {
     @Test
     void metadataThatCannotBeSentIsRefusedWhereItIsWritten() {
         String[][] wrong = {
-            {"Upper", "x"}, {"", "x"}, {"grpc-x", "x"}, {"a b", "x"}, {"text", "\1"}, {"text", "ä"}, {"alone"}};
+            {"Upper", "x"}, {"", "x"}, {"grpc-x", "x"}, {"nebula-retries-left", "1"}, {"a b", "x"},
+            {"text", "\1"}, {"text", "ä"}, {"alone"}};
         for (String[] each : wrong) {
             String message = assertThrows(IllegalArgumentException.class, () -> Metadata.of(each)).getMessage();
             assertTrue(message.startsWith("metadata"), message);
