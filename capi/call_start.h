@@ -1,7 +1,7 @@
 // capi/call_start.h - how a call starts: of both functions that do it, and what their arguments must be.
 //
-// Each has a copy, in a file of its own: to hand ten arguments on costs every call 10 instructions, and two copies in one
-// file 30, as the compiler makes functions of the destructors then.
+// Each has a copy, in a file of its own: to hand ten arguments on costs every call 11 instructions, and two copies in one
+// file 31, as the compiler makes functions of the destructors then.
 #pragma once
 
 #include "base/limits.h"
