@@ -403,7 +403,7 @@ const NodeState* Channel::pick(const Request& request) {
 }
 
 bool Channel::place(Waiting& call) {
-  if (call.request.is_idempotent || call.request.context->nested() != nullptr)
+  if (call.request.is_idempotent || call.request.tries != nullptr || call.request.context->nested() != nullptr)
     call.request.retries_left = retries_left(call.request);
   while (const NodeState* state = pick(call.request)) {
     const std::unique_ptr<Node>& node = nodes_[state->index];

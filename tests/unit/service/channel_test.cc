@@ -831,6 +831,36 @@ Test(channel, tries_a_call_that_a_connection_has_left_out_once_more) {
   cr_assert_eq(counts.call_duration.count(Code::unavailable), 1);
 }
 
+Test(channel, says_how_often_a_call_was_tried_that_may_not_be_repeated) {
+  Cluster cluster;
+  std::vector<std::unique_ptr<End>> ends;
+  SessionEnd last;
+  StreamEnd* stream = nullptr;
+  last.then_stream = [&](StreamEnd& begun) { stream = &begun; };
+  Result<std::unique_ptr<Listener>> listener =
+      cluster.world.network.listen(url("mem:a"), [&](std::unique_ptr<Conn> conn) {
+        if (ends.size() == 2) return last.start(cluster.world.loop, std::move(conn), true);
+        ends.push_back(std::make_unique<End>(std::move(conn)));
+        ends.back()->write(raw::frame(raw::settings, 0, 0, ""));
+      });
+  cr_assert(listener.ok());
+  std::unique_ptr<Lease> lease;
+  cluster.registry.announce("hello", {"a", {url("mem:a")}}, [&](Result<std::unique_ptr<Lease>> made) {
+    lease = std::move(*made);
+  });
+  std::unique_ptr<Channel> channel = cluster.channel_with("retry:");
+  Call call;
+  cluster.start(*channel, call);
+  for (size_t connection : {0, 1}) {
+    cluster.world.loop.run_for(sec(2));
+    cr_assert_eq(ends.size(), connection + 1);
+    ends.back()->write(raw::frame(raw::goaway, 0, 0, raw::number(0) + raw::number(0)));
+  }
+  cluster.world.loop.run_for(sec(2));
+  cr_assert_not_null(stream, "%s", call.end().c_str());
+  cr_assert_eq(stream->field(0, "grpc-previous-rpc-attempts"), "1");
+}
+
 Test(channel, tries_a_refused_call_at_once_and_then_in_growing_pauses) {
   Cluster cluster;
   Stranger stranger(cluster);
