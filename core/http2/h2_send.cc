@@ -12,7 +12,8 @@ namespace nebula {
 
 namespace {
 
-// From here on a DATA frame's payload is handed to the Conn as slices; below, one copy is cheaper.
+// A piece of a body from here on is handed to the Conn as it is; below, one copy is cheaper. It is the piece that counts:
+// a frame of small messages would else be written as hundreds of them.
 constexpr size_t no_copy_min = 4096;
 
 uint8_t end_stream_if(bool last) { return last ? h2::flag_end_stream : 0; }
@@ -105,14 +106,14 @@ bool H2Session::send_body(H2Stream* stream) {
     return false;
   }
   bool is_all = size == body.bytes();
-  char* at = writer_.room(h2::frame_head_bytes + (size < no_copy_min ? size : 0));
+  char* at = writer_.room(h2::frame_head_bytes);
   h2::put_frame_head(at, {static_cast<uint32_t>(size), h2::data_frame, end_stream_if(is_all && has_end), stream->id_});
   writer_.took(h2::frame_head_bytes);
   int64_t pieces = 0;
   for (size_t left = size; left > 0; pieces++) {
     Bytes part = body.pop(left);
     left -= part.size();
-    size < no_copy_min ? writer_.append(part.view()) : writer_.append(std::move(part));
+    part.size() < no_copy_min ? writer_.append(part.view()) : writer_.append(std::move(part));
   }
   body_room_->release(size);
   send_window_ -= static_cast<int64_t>(size);

@@ -274,6 +274,18 @@ Test(h2_session, counts_what_small_pieces_of_a_body_cost_beside_their_bytes) {
   cr_assert_eq(call->writable, 1);
 }
 
+Test(h2_session, writes_small_pieces_of_a_body_together) {
+  Wire wire;
+  std::unique_ptr<StreamEnd> call = wire.client.open();
+  call->stream->headers(request_head(), false);
+  wire.settle();
+  int before = wire.client.tap.writes;
+  for (int i = 0; i < 1000; i++) call->stream->data(Bytes::copy("a small message."), false);
+  wire.settle();
+  cr_assert_eq(wire.server.streams[0]->received.size(), 16'000);
+  cr_assert_leq(wire.client.tap.writes - before, 2, "in %d pieces", wire.client.tap.writes - before);
+}
+
 Test(h2_session, serves_others_while_streams_that_nobody_reads_hold_more_than_the_connections_window) {
   Wire wire;
   std::vector<std::unique_ptr<StreamEnd>> stuck;
