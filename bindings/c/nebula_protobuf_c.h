@@ -68,21 +68,28 @@ static inline int32_t nebula_message_send(uint64_t call, const ProtobufCMessage 
   return buffer != NULL ? nebula_call_give(call, buffer, flags) : NEBULA_E_NO_MEMORY;
 }
 
-/* Client: starts a call with a message, as nebula_call_start does; timeout in microseconds, 0: none. With message NULL
-   it starts a stream of requests that nebula_message_send goes on with. The call says that it speaks protobuf. */
+/* Client: starts a call with a message, as nebula_call_start_under does; timeout in microseconds, 0: none. With message
+   NULL it starts a stream of requests that nebula_message_send goes on with. The call says that it speaks protobuf. */
+static inline uint64_t nebula_message_start_under(nebula_queue *queue, uint64_t method, uint64_t tag,
+                                                  uint64_t timeout_us, const void *metadata, uint32_t metadata_size,
+                                                  const ProtobufCMessage *message, uint32_t flags, uint64_t parent) {
+  flags |= NEBULA_PROTO;
+  if (message == NULL)
+    return nebula_call_start_under(queue, method, tag, timeout_us, metadata, metadata_size, NULL, 0, flags, parent);
+  nebula_buffer *buffer = nebula_message_pack(message);
+  if (buffer == NULL) return 0;
+  uint64_t call = nebula_call_start_under(queue, method, tag, timeout_us, metadata, metadata_size,
+                                          nebula_buffer_data(buffer),
+                                          (uint32_t)protobuf_c_message_get_packed_size(message), flags, parent);
+  nebula_buffer_unref(buffer);
+  return call;
+}
+
+/* The same for a call that is made while handling none. */
 static inline uint64_t nebula_message_start(nebula_queue *queue, uint64_t method, uint64_t tag, uint64_t timeout_us,
                                             const void *metadata, uint32_t metadata_size,
                                             const ProtobufCMessage *message, uint32_t flags) {
-  flags |= NEBULA_PROTO;
-  if (message == NULL)
-    return nebula_call_start(queue, method, tag, timeout_us, metadata, metadata_size, NULL, 0, flags);
-  nebula_buffer *buffer = nebula_message_pack(message);
-  if (buffer == NULL) return 0;
-  uint64_t call = nebula_call_start(queue, method, tag, timeout_us, metadata, metadata_size,
-                                    nebula_buffer_data(buffer),
-                                    (uint32_t)protobuf_c_message_get_packed_size(message), flags);
-  nebula_buffer_unref(buffer);
-  return call;
+  return nebula_message_start_under(queue, method, tag, timeout_us, metadata, metadata_size, message, flags, 0);
 }
 
 #ifdef __cplusplus

@@ -6,7 +6,7 @@
 
 #define VALUE (&bench__value__descriptor)
 
-enum { VALUES = 10 }; /* a tag */
+enum { VALUES = 10, OUTER = 3, INNER = 4 }; /* tags */
 
 typedef struct talk {
   nebula_engine *engine;
@@ -18,6 +18,8 @@ typedef struct talk {
   char text[256];
   Bench__Value *answer; /* the last one that came */
   int answers, finished;
+  uint64_t outer, inner; /* OUTER calls INNER, and ends as that does */
+  int failures;
 } talk;
 
 static Bench__Value value_of(const char *bytes, size_t size) {
@@ -42,7 +44,25 @@ static void echo(const nebula_event *event, uint32_t flags) {
   nebula_message_free(request);
 }
 
+/* Tags above those of the talk are calls to OUTER that wait for their call to INNER. */
+static int hear_nested(talk *t, const nebula_event *event) {
+  if (event->kind == NEBULA_EV_CALL && event->tag == OUTER) {
+    Bench__Value value = value_of("x", 1);
+    cr_assert_neq(nebula_message_start_under(t->queue, t->inner, event->call, 0, NULL, 0, &value.base,
+                                             NEBULA_END | NEBULA_IDEMPOTENT, event->call), 0);
+  } else if (event->kind == NEBULA_EV_CALL && event->tag == INNER) {
+    t->failures++;
+    nebula_call_finish(event->call, NEBULA_UNAVAILABLE, "not now", NULL, 0);
+  } else if (event->kind == NEBULA_EV_FINISHED && event->tag > VALUES) {
+    nebula_call_finish(event->tag, event->status, "nor here", NULL, 0);
+  } else {
+    return 0;
+  }
+  return 1;
+}
+
 static void hear(talk *t, const nebula_event *event) {
+  if (hear_nested(t, event)) return;
   const int is_ours = event->tag == VALUES;
   if (event->kind == NEBULA_EV_CALL && event->data != NULL) echo(event, NEBULA_END);
   if (event->kind == NEBULA_EV_CALL && event->data == NULL) nebula_message_speaks_protobuf(event);
@@ -75,11 +95,15 @@ static talk begin(void) {
   cr_assert_not_null(t.server = nebula_server_new(t.engine, NULL, &error));
   nebula_server_method(t.server, "/bench.Echo/Unary", NEBULA_UNARY, 1);
   nebula_server_method(t.server, "/bench.Echo/Stream", NEBULA_BIDI, 2);
+  nebula_server_method(t.server, "/bench.Echo/Outer", NEBULA_UNARY, OUTER);
+  nebula_server_method(t.server, "/bench.Echo/Inner", NEBULA_UNARY, INNER);
   cr_assert_eq(nebula_server_listen(t.server, "mem:values", NULL, &error), 0, "%s", error.message);
   cr_assert_eq(nebula_server_start(t.server, &t.queue, 1, &error), 0, "%s", error.message);
   cr_assert_not_null(t.channel = nebula_channel_new(t.engine, "mem:values", NULL, &error));
   t.unary = nebula_channel_method(t.channel, "/bench.Echo/Unary", NEBULA_UNARY);
   t.stream = nebula_channel_method(t.channel, "/bench.Echo/Stream", NEBULA_BIDI);
+  t.outer = nebula_channel_method(t.channel, "/bench.Echo/Outer", NEBULA_UNARY);
+  t.inner = nebula_channel_method(t.channel, "/bench.Echo/Inner", NEBULA_UNARY);
   return t;
 }
 
@@ -120,6 +144,17 @@ Test(message, goes_in_streams) {
   until(&t, &t.finished, 1);
   cr_assert_eq(t.last.status, NEBULA_OK, "%s", t.text);
   cr_assert_eq(nebula_message_send(call, &hello.base, 0), NEBULA_E_STALE);
+  end(&t);
+}
+
+Test(message, of_a_nested_call_shares_the_retries_of_its_parent) {
+  talk t = begin();
+  Bench__Value hello = value_of("hello", 5);
+  const uint32_t flags = NEBULA_END | NEBULA_IDEMPOTENT;
+  cr_assert_neq(nebula_message_start(t.queue, t.outer, VALUES, 0, NULL, 0, &hello.base, flags), 0);
+  until(&t, &t.finished, 1);
+  cr_assert_eq(t.last.status, NEBULA_UNAVAILABLE);
+  cr_assert_eq(t.failures, 3, "not three for each of three tries of its parent: %d", t.failures);
   end(&t);
 }
 
