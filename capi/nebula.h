@@ -127,7 +127,7 @@ typedef struct nebula_engine_options {
 typedef struct nebula_queue_options {
   uint32_t size, mode;            /* INLINE: the thread that polls does the I/O; THREADED: I/O threads do */
   uint32_t event_size;            /* stride of the event array; 0: sizeof(nebula_event) */
-  uint32_t batch;                 /* events of one poll at most; 0: 256, 32 of them a client's */
+  uint32_t batch;                 /* events of one poll at most; 0: 256, of a client those of 32 calls */
   uint32_t capacity;              /* undelivered events from which on new calls are refused; 0: 200,000 */
   uint32_t reserved;
 } nebula_queue_options;

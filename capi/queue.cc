@@ -28,7 +28,7 @@ int32_t nebula_queue::deliver() {
     // Of a server's call that the binding has ended it hears no more.
     bool may_be_over = next.is_of_server && next.event.kind != NEBULA_EV_CALL && next.event.kind != NEBULA_EV_CANCELLED;
     if (may_be_over && !is_live(next.event.call)) continue;
-    if (!next.is_of_server) answers++;
+    if (!next.is_of_server && (lent_.empty() || lent_.back().event.call != next.event.call)) answers++;
     lent_.push_back(std::move(next));
     QueuedEvent& queued = lent_.back();
     nebula_event& event = queued.event;

@@ -41,6 +41,6 @@ struct nebula_queue {
  private:
   const uint32_t stride_;
   const uint32_t batch_;
-  const uint32_t answers_;  // of them, at most
+  const uint32_t answers_;  // of them of a client, at most; what one call gets at a time counts once
   std::vector<nebula::QueuedEvent> lent_;  // what the array points into, until the next poll
 };

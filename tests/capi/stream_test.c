@@ -149,6 +149,23 @@ Test(stream, of_responses_arrives_whole_and_in_order) {
   free_world(&s.w);
 }
 
+/* Unlike the answers of many calls, of which a poll brings a few. Threaded queues have what other threads brought so far. */
+Test(stream, of_responses_comes_many_at_a_time) {
+  streams s;
+  make_streams(&s);
+  s.to_send = 200;
+  begin(&s, s.down, "go", 2, NEBULA_END);
+  int most = 0;
+  for (int turns = 0; s.messages < 200 && turns < 1000; turns++) {
+    int before = s.messages;
+    stream_turn(&s, 1000);
+    if (s.messages - before > most) most = s.messages - before;
+  }
+  cr_assert_eq(s.messages, 200);
+  cr_assert(most >= 100 || QUEUE_MODE == NEBULA_QUEUE_THREADED, "%d at most", most);
+  free_world(&s.w);
+}
+
 Test(stream, of_requests_arrives_whole_and_in_order) {
   streams s;
   make_streams(&s);
