@@ -431,15 +431,15 @@ void Channel::place_again(Waiting call, uint64_t node, Ending why) {
     return place_soon(std::move(call));
   }
   size_t tries = 1 + (call.request.tries != nullptr ? call.request.tries->nodes.size() : 0);
-  NestedRetries* nested = call.request.context->nested();
+  Context& context = *call.request.context;
+  Duration left = context.deadline() - env_.loop.now();
   std::optional<Duration> length;
   if (const RetryOptions* how = retry_options(call.request))
-    length = retry_->pause_after(*how, static_cast<uint32_t>(tries), why, env_.random, nested);
-  if (!length || env_.loop.now() + *length >= call.request.context->deadline())
-    return end(call, Response{std::move(why)});
+    length = retry_->pause_after(*how, static_cast<uint32_t>(tries), why, env_.random, left, context.nested());
+  if (!length) return end(call, Response{std::move(why)});
   if (call.request.tries == nullptr) call.request.tries = std::make_unique<Tries>();
   call.request.tries->nodes.push_back(node);
-  call.request.context->set_retried();
+  context.set_retried();
   if (seat_ != nullptr) tell_allowance_soon();
   pause(std::move(call), *length, std::move(why.status));
 }

@@ -99,7 +99,7 @@ void Retry::add(const Allowance& change) {
 }
 
 std::optional<Duration> Retry::pause_after(const RetryOptions& how, uint32_t tries, const Ending& why, Random& random,
-                                           NestedRetries* nested) {
+                                           Duration left, NestedRetries* nested) {
   bool is_unseen = why.fate == Fate::unprocessed;  // whatever its code
   std::optional<int64_t> pushback = grpc::pushback_ms(why.trailers);
   bool is_worth_it = is_unseen || (how.codes >> static_cast<int>(why.status.code()) & 1) != 0;
@@ -108,9 +108,11 @@ std::optional<Duration> Retry::pause_after(const RetryOptions& how, uint32_t tri
   if (how.mode == RetryOptions::Mode::failfast || tries >= how.tries) return std::nullopt;
   if (pushback && *pushback < 0) return std::nullopt;
   if (tokens_ <= tokens_max_ / 2 || (how.has_budget && budget_ < whole)) return std::nullopt;
+  Duration pause = pushback ? ms(*pushback) : backoff(how, tries, random);
+  if (pause >= left) return std::nullopt;
   if (nested != nullptr && !nested->take()) return std::nullopt;
   if (how.has_budget) budget_ -= whole;
-  return pushback ? ms(*pushback) : backoff(how, tries, random);
+  return pause;
 }
 
 }  // namespace nebula

@@ -68,13 +68,13 @@ class Retry {
   void on_success();   // one has ended well
 
   // After so many tries of a call the last of which failed like that: how long to wait before the next. Nothing: there
-  // is none. Methods may have options of their own; budget and tokens are the channel's. nested: what it takes from, too;
-  // null: it is made for no other call.
+  // is none. Methods may have options of their own; budget and tokens are the channel's. left: until the call's deadline,
+  // which the pause must not reach. nested: what it takes from, too; null: it is made for no other call.
   std::optional<Duration> pause_after(uint32_t tries, const Ending& why, Random& random) {
-    return pause_after(options_, tries, why, random);
+    return pause_after(options_, tries, why, random, nanos(INT64_MAX));
   }
   std::optional<Duration> pause_after(const RetryOptions& how, uint32_t tries, const Ending& why, Random& random,
-                                      NestedRetries* nested = nullptr);
+                                      Duration left, NestedRetries* nested = nullptr);
 
   // Channels that share one budget and its tokens tell each other what has changed since they did so last. What several
   // of them have spent at the same time is owed: with less than nothing in hand there are no retries.

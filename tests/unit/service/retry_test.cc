@@ -6,6 +6,7 @@
 #include <set>
 
 #include "kit/cluster.h"
+#include "rpc/nested_retries.h"
 
 using namespace nebula;
 using namespace nebula::kit;
@@ -140,8 +141,20 @@ Test(retry, is_held_to_no_budget_where_it_has_none) {
   RetryOptions free = options("retry:?tries=5");
   free.has_budget = false;
   Retry retry(options("retry:?budget=0"));
-  for (int i = 0; i < 10 * limits::retry_reserve; i++) cr_assert(retry.pause_after(free, 1, failed(), random));
+  for (int i = 0; i < 10 * limits::retry_reserve; i++) cr_assert(retry.pause_after(free, 1, failed(), random, sec(1)));
   for (int i = 0; i < limits::retry_reserve; i++) cr_assert(retry.pause_after(1, failed(), random), "that was not touched");
+  cr_assert(!retry.pause_after(1, failed(), random));
+}
+
+Test(retry, takes_nothing_for_a_try_that_would_come_too_late) {
+  Random random(1);
+  RetryOptions how = options("retry:?budget=0&first=100ms");
+  Retry retry(how);
+  NestedShare nested = NestedRetries::make(1);
+  for (int i = 0; i < limits::retry_reserve; i++)
+    cr_assert(!retry.pause_after(how, 1, failed(), random, ms(10), nested.get()));
+  cr_assert_eq(nested->left(), 1);
+  for (int i = 0; i < limits::retry_reserve; i++) cr_assert(retry.pause_after(1, failed(), random));
   cr_assert(!retry.pause_after(1, failed(), random));
 }
 
