@@ -337,14 +337,20 @@ std::string picture_text(const Picture& picture) {
          list(picture.curves, ",\n", curve_text).substr(1) + "}";
 }
 
+constexpr Picture (*drawings[])() = {
+    p2c, latency, least, round_robin, weighted, ring_hash, closest, pick_first, slow_start, subset,
+    breaker, breaker_failures, breaker_cost, recovery, ejection, retry, budget, deadline};
+
 }  // namespace
 
+std::string draw(size_t picture) { return picture_text(drawings[picture]()); }
+
+size_t count() { return std::size(drawings); }
+
 std::string draw_all() {
-  std::vector<Picture> pictures;
-  for (Picture (*draw)() : {p2c, latency, least, round_robin, weighted, ring_hash, closest, pick_first, slow_start, subset,
-                            breaker, breaker_failures, breaker_cost, recovery, ejection, retry, budget, deadline})
-    pictures.push_back(draw());
-  return list(pictures, ",\n", picture_text) + "\n";
+  std::string text = "[";
+  for (size_t picture = 0; picture < count(); picture++) text.append(picture == 0 ? "" : ",\n").append(draw(picture));
+  return text + "]\n";
 }
 
 }  // namespace nebula::pictures
