@@ -78,9 +78,10 @@ int32_t apply_tls(const nebula_tls* tls, TlsSide side, Url* url, nebula_error* e
 // Microseconds until the deadline, at least 1; UINT64_MAX: none.
 uint64_t microseconds_left(Time deadline, Time now);
 
-// NEBULA_UNARY ... NEBULA_BIDI, and NEBULA_HOLD or not.
-inline bool is_shape(int32_t shape) { return shape >= 0 && (shape & ~NEBULA_HOLD) <= NEBULA_BIDI; }
-inline Shape shape_of(int32_t shape) { return static_cast<Shape>(shape & ~NEBULA_HOLD); }
+// NEBULA_UNARY ... NEBULA_BIDI, and NEBULA_HOLD and NEBULA_RUNS or not.
+inline constexpr int32_t reading_flags = NEBULA_HOLD | NEBULA_RUNS;
+inline bool is_shape(int32_t shape) { return shape >= 0 && (shape & ~reading_flags) <= NEBULA_BIDI; }
+inline Shape shape_of(int32_t shape) { return static_cast<Shape>(shape & ~reading_flags); }
 
 Codec codec_of_flags(uint32_t flags);
 

@@ -23,7 +23,7 @@ uint16_t flags_of_codec(Codec codec) {
 
 namespace {
 
-constexpr uint32_t send_flags = NEBULA_END | NEBULA_COMPRESS | codec_flags;
+constexpr uint32_t send_flags = NEBULA_END | NEBULA_COMPRESS | NEBULA_RUN | codec_flags;
 
 int32_t send(uint64_t call, std::optional<Bytes> message, uint32_t flags) {
   std::unique_ptr<Operation> operation = std::make_unique<Operation>(Operation::send);
@@ -31,6 +31,12 @@ int32_t send(uint64_t call, std::optional<Bytes> message, uint32_t flags) {
   operation->is_last = (flags & NEBULA_END) != 0;
   operation->compress = (flags & NEBULA_COMPRESS) != 0;
   if (flags & codec_flags) operation->codec = codec_of_flags(flags);
+  if ((flags & NEBULA_RUN) != 0) {
+    std::optional<Run> run = run_of(std::move(*message));
+    if (!run) return NEBULA_E_ARGUMENT;
+    operation->count = run->count;
+    message = std::move(run->bytes);
+  }
   operation->message = std::move(message);
   return submit(call, Side::any, std::move(operation));
 }
@@ -61,7 +67,7 @@ int32_t nebula_call_headers(uint64_t call, const void* metadata, uint32_t metada
 }
 
 int32_t nebula_call_send(uint64_t call, const void* data, uint32_t size, uint32_t flags) {
-  if (!are_flags(flags, send_flags) || (data == nullptr && (flags & NEBULA_END) == 0)) return NEBULA_E_ARGUMENT;
+  if (!are_flags(flags, send_flags) || (data == nullptr && (flags & (NEBULA_END | NEBULA_RUN)) != NEBULA_END)) return NEBULA_E_ARGUMENT;
   if (data == nullptr) return send(call, std::nullopt, flags);
   if (size >= limits::room_looked_for_min && !has_room(call, size)) return finish(call, no_room_for(size));
   return send(call, copy_of(data, size), flags);

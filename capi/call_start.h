@@ -53,7 +53,7 @@ inline bool read_metadata(const void* block, uint32_t size, Metadata* out) {
   std::unique_ptr<ClientRecord> record =
       std::make_unique<ClientRecord>(queue->calls(), queue, tag, std::move(found), deadline);
   record->wants_headers = (flags & NEBULA_WANT_HEADERS) != 0;
-  record->holds = known.holds;
+  record->reading = known.reading;
   record->facts.path = known.method.path;
   record->facts.shape = shape;
   record->facts.deadline = deadline;

@@ -148,7 +148,7 @@ void Calls::report(nebula_queue& queue, uint64_t tag) {
 void Calls::settle(const std::vector<Settled>& settled) {
   for (const Settled& each : settled) {
     CallRecord* record = find(each.call);
-    if (record == nullptr || record->holds) continue;
+    if (record == nullptr || record->reading.holds) continue;
     record->owed -= each.bytes;
     if (record->in != nullptr) take(*record);
   }
@@ -180,16 +180,17 @@ CallRecord* Calls::find(uint64_t id) {
 void Calls::take(CallRecord& record) {
   std::optional<QueuedEvent> last;  // waits until it is known whether it is the last of all
   while (record.owed < limits::stream_events_bytes || record.in->is_cut()) {
-    Bytes message;
-    Source::Next next = record.in->next(&message);
+    Run run;
+    Source::Next next = record.reading.in_runs ? record.in->next_run(&run) : record.in->next(&run.bytes);
     if (next == Source::Next::end) return on_source_end(record, std::move(last));
     if (next == Source::Next::later) break;
-    record.owed += message.size() + limits::event_bytes;
-    if (record.holds) record.held.push(static_cast<uint32_t>(message.size()));
+    record.owed += run.bytes.size() + limits::event_bytes;
+    if (record.reading.holds) record.held.push(static_cast<uint32_t>(run.bytes.size()));
     if (last) push(record.queue, std::move(*last));
     last = event_of(record, NEBULA_EV_MESSAGE);
-    last->data = std::move(message);
+    last->data = std::move(run.bytes);
     last->has_data = true;
+    if (run.count > 1) last->event.flags |= NEBULA_RUN;
   }
   if (last) push(record.queue, std::move(*last));
 }
@@ -213,7 +214,7 @@ void Calls::serve(nebula_queue& queue, const ServedMethod& method, Request&& req
     return reply(resource_exhausted("the server has too many calls waiting to be looked at"));
   std::unique_ptr<ServerRecord> record = std::make_unique<ServerRecord>(*this, &queue, method.tag);
   record->facts.context = request.context;
-  record->holds = method.holds;
+  record->reading = method.reading;
   record->encoding = method.encoding;
   record->facts.path = request.method->path;
   record->facts.shape = request.method->shape;
@@ -255,7 +256,7 @@ void Calls::apply_server(ServerRecord& record, Operation& operation) {
     case Operation::send:
       if (is_stream) {
         if (!begin_responses(record)) return;
-        if (operation.message) record.out->push(std::move(*operation.message), operation.compress);
+        if (operation.message) record.out->push({std::move(*operation.message), operation.count}, operation.compress);
         if (operation.is_last) answer(record, operation);
         return;
       }
@@ -333,7 +334,7 @@ void Calls::start(std::unique_ptr<ClientRecord> started, Operation& operation) {
   if (streams_requests(record.facts.shape)) {
     std::unique_ptr<Feed> feed = std::make_unique<Feed>(record);
     request.encoding = operation.encoding;
-    if (operation.message) feed->push(std::move(*operation.message), operation.compress);
+    if (operation.message) feed->push({std::move(*operation.message)}, operation.compress);
     if (operation.is_last) feed->end({});
     request.body = std::move(feed);
   } else {
@@ -364,7 +365,7 @@ void Calls::apply_client(ClientRecord& record, Operation& operation) {
   }
   if (record.out == nullptr) return;  // the server has ended the call, and we hear of it presently
   Feed& feed = *record.out;
-  if (operation.message) feed.push(std::move(*operation.message), operation.compress);
+  if (operation.message) feed.push({std::move(*operation.message), operation.count}, operation.compress);
   if (operation.is_last && record.out != nullptr) feed.end({});
 }
 

@@ -41,7 +41,8 @@ struct Operation : Pooled {
   Encoding encoding = Encoding::identity;  // start: of the call
   uint64_t call = 0;
   uint64_t value = 0;     // tag: the new one; consume: bytes
-  std::optional<Bytes> message;
+  uint32_t count = 1;     // send: of messages
+  std::optional<Bytes> message;  // or a Run of them
   Metadata metadata;
   Status status;
 };
@@ -61,10 +62,10 @@ struct CallRecord : Pooled {
   uint64_t id = 0;
   uint64_t tag;
   CallFacts facts;
-  bool holds = false;               // NEBULA_HOLD
+  Reading reading;
   std::unique_ptr<Source> in;       // the peer's messages, where they are a stream
   size_t owed = 0;                  // bytes of them that the binding has, or will have by the next poll
-  Fifo<uint32_t> held;              // NEBULA_HOLD: the sizes of the messages in it
+  Fifo<uint32_t> held;              // NEBULA_HOLD: the sizes of the messages in it, or runs
   uint64_t consumed = 0;            // bytes consumed of the first of them
   Feed* out = nullptr;              // ours, where they are one; its stream's
 };
@@ -72,7 +73,7 @@ struct CallRecord : Pooled {
 // What a server knows of each of its methods.
 struct ServedMethod {
   uint64_t tag;
-  bool holds;         // NEBULA_HOLD
+  Reading reading;
   Encoding encoding;  // of responses with NEBULA_COMPRESS
 };
 

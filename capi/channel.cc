@@ -55,7 +55,7 @@ uint64_t nebula_channel_method(nebula_channel* channel, const char* path, int32_
   method->target = channel->target;
   method->method.path = path;
   method->method.shape = shape_of(shape);
-  method->holds = (shape & NEBULA_HOLD) != 0;
+  method->reading = Reading(shape);
   uint64_t id = add_method(std::move(method));
   if (id != 0) channel->methods.emplace(std::pair(path, shape), id);
   return id;

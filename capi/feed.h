@@ -5,6 +5,7 @@
 // (gRFC A6, transparent retries). Lives on the call's loop.
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "base/fifo.h"
@@ -20,7 +21,7 @@ class Feed final : public Pooled, public Source {
   explicit Feed(CallRecord& record);  // until whichever of the two goes first
   ~Feed() override;
 
-  void push(Bytes message, bool compress);
+  void push(Run run, bool compress);
   void end(Ending ending);  // after what was pushed
   void detach() { record_ = nullptr; }
 
@@ -29,19 +30,21 @@ class Feed final : public Pooled, public Source {
   void commit() override;
 
  private:
-  struct Message {
-    Bytes bytes;
+  struct Piece {
+    Run run;
     bool compress;
   };
 
   Next take(Bytes* message) override;
+  Next take_run(Run* run) override;
 
-  void keep(const Message& message);
+  void keep(const Piece& piece);
   void forget();
 
   CallRecord* record_;
-  Fifo<Message> messages_;
-  std::vector<Message> kept_;  // what was taken before them
+  Fifo<Piece> pieces_;
+  std::optional<Run> open_;    // one that is being taken message by message
+  std::vector<Piece> kept_;    // what was taken before them
   size_t kept_bytes_ = 0;
   size_t next_ = 0;            // of those that are kept, to be given again
   bool keeps_;

@@ -51,7 +51,8 @@ void copy_text(char* out, size_t size, std::string_view text) {
 int32_t account(Handle& handle, const Operation& operation) {
   CallFacts& facts = *handle.facts;
   bool is_stream = facts.streams_out(handle.side);
-  if (facts.has_said_end || (!is_stream && (handle.side == Side::client || !operation.message))) return NEBULA_E_STATE;
+  if (facts.has_said_end) return NEBULA_E_STATE;
+  if (!is_stream && (handle.side == Side::client || !operation.message || operation.count > 1)) return NEBULA_E_STATE;
   facts.has_said_end = operation.is_last;
   if (!is_stream || !operation.message) return NEBULA_OK;
   // Before the message is posted: whoever takes it sees the mark, so that WRITABLE is not lost.

@@ -29,11 +29,19 @@ struct ChannelTarget {
   Encoding encoding = Encoding::identity;  // of messages with NEBULA_COMPRESS
 };
 
+// How the binding wants the messages of a stream.
+struct Reading {
+  explicit Reading(int32_t shape = 0) : holds((shape & NEBULA_HOLD) != 0), in_runs((shape & NEBULA_RUNS) != 0) {}
+
+  bool holds;    // NEBULA_HOLD
+  bool in_runs;  // NEBULA_RUNS
+};
+
 // What a method number of a channel stands for; calls keep it alive.
 struct ClientMethod {
   std::shared_ptr<const ChannelTarget> target;
   Method method;
-  bool holds = false;  // NEBULA_HOLD
+  Reading reading;
 };
 
 enum class Side : uint8_t { any, client, server };

@@ -60,8 +60,9 @@ typedef struct nebula_error { int32_t code; int32_t system; char message[248]; }
 /* ---- shapes of a method: how many messages go each way ------------------------------------------- */
 enum {
   NEBULA_UNARY = 0, NEBULA_CLIENT_STREAM = 1, NEBULA_SERVER_STREAM = 2, NEBULA_BIDI = 3,
-  NEBULA_HOLD = 8           /* added to a shape: the peer may send more only as nebula_call_consume says (else: as
+  NEBULA_HOLD = 8,          /* added to a shape: the peer may send more only as nebula_call_consume says (else: as
                                polls take the messages) */
+  NEBULA_RUNS = 16          /* added to a shape: a MESSAGE event may be a NEBULA_RUN */
 };
 
 /* ---- what is known of a call that has ended, for whoever wants to repeat it ------------------------ */
@@ -80,7 +81,7 @@ enum {                      /* value >> 8 & 255 of a FINISHED event: whose fault
 enum {
   NEBULA_EV_CALL = 1,      /* server: a call; tag = its method's; a single request is inside */
   NEBULA_EV_HEADERS = 2,   /* client: response headers, if asked for with NEBULA_WANT_HEADERS */
-  NEBULA_EV_MESSAGE = 3,   /* one message of a stream; with NEBULA_END: the last one (server) */
+  NEBULA_EV_MESSAGE = 3,   /* one message of a stream, or a NEBULA_RUN of them; with NEBULA_END: the last (server) */
   NEBULA_EV_END = 4,       /* server: the client has ended its stream with no message in hand */
   NEBULA_EV_FINISHED = 5,  /* client, last: status, trailers and a single response, or the message of the error */
   NEBULA_EV_CANCELLED = 6, /* server, last: the call died before it was answered; status = why */
@@ -99,14 +100,16 @@ enum {
   NEBULA_PROTO = 64,       /* content-type application/grpc+proto; neither: the method's own codec */
   NEBULA_GZIP = 128,       /* nebula_call_start: the compression of this call, in place of the channel's */
   NEBULA_ZSTD = 256,
-  NEBULA_CHECK = 512       /* nebula_call_start, with NEBULA_JSON: see there */
+  NEBULA_CHECK = 512,      /* nebula_call_start, with NEBULA_JSON: see there */
+  NEBULA_RUN = 1024        /* nebula_call_send, MESSAGE: data is messages one behind the other, each after the five bytes that
+                              gRPC's wire has before it: 0, and its size, big-endian. Small ones cost far less so */
 };
 
 typedef struct nebula_event {
   uint64_t call;            /* the call, or 0 */
   uint64_t tag;             /* yours */
   uint16_t kind;            /* NEBULA_EV_... */
-  uint16_t flags;           /* NEBULA_END, NEBULA_JSON, NEBULA_PROTO */
+  uint16_t flags;           /* NEBULA_END, NEBULA_JSON, NEBULA_PROTO, NEBULA_RUN */
   int32_t  status;
   const uint8_t *data;      /* message, or text of the status; NULL: none. Borrowed until the queue's next poll */
   const uint8_t *metadata;  /* block of { u32 name size, u32 value size, name, value }..., borrowed */
@@ -216,7 +219,7 @@ NEBULA_API int32_t        nebula_run(nebula_queue *queue, nebula_handler handler
 
 /* ---- server ----------------------------------------------------------------------------------------------- */
 NEBULA_API nebula_server *nebula_server_new(nebula_engine *engine, const nebula_server_options *options, nebula_error *error);
-/* path: "/service/method". shape: one of the four, and NEBULA_HOLD. tag: comes with each call of it. */
+/* path: "/service/method". shape: one of the four, and NEBULA_HOLD or NEBULA_RUNS, or both. tag: comes with each call of it. */
 NEBULA_API int32_t        nebula_server_method(nebula_server *server, const char *path, int32_t shape, uint64_t tag);
 /* tcp://host:port (0: any), tls://host:port, unix:/path, mem:name. NULL: a Unix socket beside the registry's records,
    and tcp://127.0.0.1:P with P the first free port from a hash of the first announced name on, in 20000-29999.
@@ -283,7 +286,8 @@ NEBULA_API uint64_t nebula_call_start_under(nebula_queue *queue, uint64_t method
 /* Server: metadata to go before the response; at most once, before the first answer. A method that streams responses
    sends it at once. */
 NEBULA_API int32_t  nebula_call_headers(uint64_t call, const void *metadata, uint32_t metadata_size);
-/* One message. NULL with NEBULA_END: none, only the end. NEBULA_FULL: taken, but do wait.
+/* One message, or a NEBULA_RUN of them, which is taken or refused as a whole. NULL with NEBULA_END: none, only the end.
+   NEBULA_FULL: taken, but do wait.
    Client: of a method that streams requests; NEBULA_END ends its stream of requests (half-close).
    Server: with NEBULA_END the status is OK and the id is dead then; without, more may follow where the method streams
    responses, and at last nebula_call_finish, for trailers. The codec is the request's unless flags name one. A single
@@ -300,8 +304,8 @@ NEBULA_API int32_t  nebula_call_finish(uint64_t call, int32_t status, const char
 /* Client: ends the call with that status (CANCELLED or another of 1..16); FINISHED follows. Server: the same as
    nebula_call_finish with that status. */
 NEBULA_API int32_t  nebula_call_cancel(uint64_t call, int32_t status);
-/* With NEBULA_HOLD: that many bytes of messages have been dealt with, so the peer may send as many more. The engine hands
-   out 256 KiB, or about 2,000 small messages, ahead of this. 0 is for empty ones. */
+/* With NEBULA_HOLD: that many bytes of MESSAGE events have been dealt with, so the peer may send as many more. The engine
+   hands out 256 KiB, or about 2,000 events, ahead of this. 0 is for empty ones. */
 NEBULA_API int32_t  nebula_call_consume(uint64_t call, uint64_t bytes);
 /* Events of this call carry this tag from now on. */
 NEBULA_API int32_t  nebula_call_tag(uint64_t call, uint64_t tag);

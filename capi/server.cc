@@ -260,7 +260,7 @@ int32_t nebula_server_method(nebula_server* server, const char* path, int32_t sh
   if (server == nullptr || path == nullptr || !is_shape(shape)) return NEBULA_E_ARGUMENT;
   if (server->has_started()) return NEBULA_E_STATE;
   if (!server->known.add(Method{path, false, nullptr, shape_of(shape)}).ok()) return NEBULA_E_ARGUMENT;
-  server->methods.push_back({path, shape_of(shape), {tag, (shape & NEBULA_HOLD) != 0, server->encoding}});
+  server->methods.push_back({path, shape_of(shape), {tag, Reading(shape), server->encoding}});
   return NEBULA_OK;
 }
 

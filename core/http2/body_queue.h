@@ -1,6 +1,7 @@
 // http2/body_queue.h - pieces of a body that wait to be sent. Most have one, which costs no memory of its own.
 #pragma once
 
+#include <cstdint>
 #include <deque>
 #include <memory>
 #include <utility>
@@ -11,39 +12,45 @@ namespace nebula {
 
 class BodyQueue {
  public:
-  size_t bytes() const { return bytes_; }
-  size_t pieces() const { return first_.empty() ? 0 : 1 + (more_ == nullptr ? 0 : more_->size()); }
+  struct Piece {
+    Bytes bytes;
+    uint32_t messages;  // in it
+  };
 
-  void push(Bytes data) {  // not empty
-    bytes_ += data.size();
-    if (first_.empty()) {
-      first_ = std::move(data);
+  size_t bytes() const { return bytes_; }
+  size_t pieces() const { return first_.bytes.empty() ? 0 : 1 + (more_ == nullptr ? 0 : more_->size()); }
+
+  void push(Piece piece) {  // not empty
+    bytes_ += piece.bytes.size();
+    if (first_.bytes.empty()) {
+      first_ = std::move(piece);
     } else {
-      if (more_ == nullptr) more_ = std::make_unique<std::deque<Bytes>>();
-      more_->push_back(std::move(data));
+      if (more_ == nullptr) more_ = std::make_unique<std::deque<Piece>>();
+      more_->push_back(std::move(piece));
     }
   }
 
-  // The next bytes, `size_max` at most; not of an empty one.
-  Bytes pop(size_t size_max) {
-    if (first_.size() > size_max) {
+  // The next bytes, `size_max` at most, of one piece; not of an empty queue. The messages are in each part of it.
+  Piece pop(size_t size_max) {
+    Bytes& bytes = first_.bytes;
+    if (bytes.size() > size_max) {
       bytes_ -= size_max;
-      Bytes part = first_.slice(0, size_max);
-      first_ = first_.slice(size_max, first_.size() - size_max);
+      Piece part{bytes.slice(0, size_max), first_.messages};
+      bytes = bytes.slice(size_max, bytes.size() - size_max);
       return part;
     }
-    bytes_ -= first_.size();
-    Bytes next;
+    bytes_ -= bytes.size();
+    Piece whole = std::move(first_);  // which is empty now
     if (more_ != nullptr && !more_->empty()) {
-      next = std::move(more_->front());
+      first_ = std::move(more_->front());
       more_->pop_front();
     }
-    return std::exchange(first_, std::move(next));
+    return whole;
   }
 
  private:
-  Bytes first_;
-  std::unique_ptr<std::deque<Bytes>> more_;
+  Piece first_{};
+  std::unique_ptr<std::deque<Piece>> more_;
   size_t bytes_ = 0;
 };
 

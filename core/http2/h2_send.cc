@@ -109,11 +109,12 @@ bool H2Session::send_body(H2Stream* stream) {
   char* at = writer_.room(h2::frame_head_bytes);
   h2::put_frame_head(at, {static_cast<uint32_t>(size), h2::data_frame, end_stream_if(is_all && has_end), stream->id_});
   writer_.took(h2::frame_head_bytes);
-  int64_t pieces = 0;
-  for (size_t left = size; left > 0; pieces++) {
-    Bytes part = body.pop(left);
-    left -= part.size();
-    part.size() < no_copy_min ? writer_.append(part.view()) : writer_.append(std::move(part));
+  int64_t messages = 0;
+  for (size_t left = size; left > 0;) {
+    BodyQueue::Piece piece = body.pop(left);
+    left -= piece.bytes.size();
+    messages += piece.messages;
+    piece.bytes.size() < no_copy_min ? writer_.append(piece.bytes.view()) : writer_.append(std::move(piece.bytes));
   }
   body_room_->release(size);
   send_window_ -= static_cast<int64_t>(size);
@@ -122,7 +123,7 @@ bool H2Session::send_body(H2Stream* stream) {
   fresh_bytes_ += h2::frame_head_bytes + size;
   strikes_.on_sent();
   // A peer may answer each message in the frame: gRPC C++ does, with WINDOW_UPDATEs and PINGs.
-  control_frames_.spend(loop_.now(), -limits::control_frames_per_data_sent * std::max<int64_t>(pieces, 1));
+  control_frames_.spend(loop_.now(), -limits::control_frames_per_data_sent * std::max<int64_t>(messages, 1));
   stream->tell_writable();
   if (!is_all) bulk_.push(stream);
   return is_all && stream->body_ended_;

@@ -47,7 +47,7 @@ class H2Stream final : public Stream {
   ~H2Stream() override;
 
   void headers(Metadata head, bool last) override;
-  bool data(Bytes data, bool last) override;
+  bool data(Bytes data, bool last, uint32_t messages) override;
   void consumed(size_t byte_count) override;
   void reset(uint32_t h2_code) override;
   void awaits_rest(bool on) override;

@@ -44,13 +44,13 @@ void H2Stream::end_body() {
   session_->ending_count_++;
 }
 
-bool H2Stream::data(Bytes data, bool last) {
+bool H2Stream::data(Bytes data, bool last, uint32_t messages) {
   if (session_ == nullptr) return true;
   NEBULA_ASSERT(has_head_ && !body_ended_);
   if (last) end_body();
   if (!data.empty()) {
     session_->body_room_->keep(data.size());
-    body_.push(std::move(data));
+    body_.push({std::move(data), messages});
   }
   session_->ready(this);
   over_mark_ = kept_bytes() > limits::stream_send_high;

@@ -75,7 +75,8 @@ class Stream {
   // then, closed or not: whoever keeps it for as long as its handler runs is not overrun by calls that are cancelled.
   virtual ~Stream() = default;
   virtual void headers(Metadata head, bool last) = 0;   // first: request or response; second: trailers, always last
-  virtual bool data(Bytes data, bool last) = 0;         // false: taken, but wait for on_writable before the next
+  // False: taken, but wait for on_writable before the next. So many messages: a peer may answer each with a frame or two.
+  virtual bool data(Bytes data, bool last, uint32_t messages = 1) = 0;
   virtual void consumed(size_t byte_count) = 0;         // gives the peer window back
   virtual void reset(uint32_t h2_code) = 0;             // after headers(); on_closed still follows
   // Server: the peer is in the middle of a message, or no longer. In it, it is reset when it sends less than

@@ -22,8 +22,11 @@ bool has_room(const std::string& pack, size_t size) {
 
 bool Backlog::next_is_compressed() const {
   if (const Pack* pack = std::get_if<Pack>(&entries_.front())) return (pack->bytes[pack->taken] & compressed_bit) != 0;
-  return std::get<Frame>(entries_.front()).is_compressed;
+  const Frame* frame = std::get_if<Frame>(&entries_.front());
+  return frame != nullptr && frame->is_compressed;
 }
+
+bool Backlog::next_is_run() const { return std::holds_alternative<Run>(entries_.front()); }
 
 void Backlog::push(Frame frame) {
   if (entries_.size() < loose_max || frame.payload.size() > packed_message_max)
@@ -35,6 +38,18 @@ void Backlog::push(Frame frame) {
   last->bytes.append(frame.payload.view());
 }
 
+void Backlog::push(Run run) {
+  if (entries_.size() < loose_max) return static_cast<void>(entries_.emplace_back(std::move(run)));
+  while (run.count > 1) push(Frame{take_first(&run)});
+  push(Frame{std::move(run.bytes)});
+}
+
+Run Backlog::pop_run() {
+  Run run = std::move(std::get<Run>(entries_.front()));
+  entries_.pop_front();
+  return run;
+}
+
 Frame Backlog::pop() {
   Frame frame;
   if (Pack* pack = std::get_if<Pack>(&entries_.front())) {
@@ -44,6 +59,9 @@ Frame Backlog::pop() {
     frame.payload = Bytes::copy(std::string_view(pack->bytes).substr(pack->taken + 1, size));
     pack->taken += 1 + size;
     if (pack->taken < pack->bytes.size()) return frame;
+  } else if (Run* run = std::get_if<Run>(&entries_.front())) {
+    if (run->count > 1) return Frame{take_first(run)};
+    frame.payload = std::move(run->bytes);
   } else {
     frame = std::move(std::get<Frame>(entries_.front()));
   }

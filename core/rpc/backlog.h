@@ -16,8 +16,11 @@ class Backlog {
  public:
   bool empty() const { return entries_.empty(); }
   bool next_is_compressed() const;  // of the first; there must be one
+  bool next_is_run() const;         // the first ones came together; there must be one
   void push(Frame frame);
+  void push(Run run);
   Frame pop();                      // the first; there must be one
+  Run pop_run();                    // those that came together
   void clear() { entries_.clear(); }
 
  private:
@@ -26,7 +29,7 @@ class Backlog {
     size_t taken = 0;
   };
 
-  std::deque<std::variant<Frame, Pack>> entries_;
+  std::deque<std::variant<Frame, Run, Pack>> entries_;
 };
 
 }  // namespace nebula

@@ -17,6 +17,7 @@
 #include "http2/stream.h"
 #include "loop/loop.h"
 #include "rpc/compress.h"
+#include "rpc/run.h"
 #include "transport/transport.h"
 
 namespace nebula {
@@ -45,6 +46,13 @@ class Source {
     return next;
   }
 
+  // The same of as many messages as there are together.
+  Next next_run(Run* run) {
+    Next next = take_run(run);
+    is_awaited_ = next == Next::later;
+    return next;
+  }
+
   virtual Ending& ending() = 0;
 
   // Back to its first message, for another try. False: what was taken is gone.
@@ -52,7 +60,7 @@ class Source {
   // There will be no other try: what was taken need not be kept.
   virtual void commit() {}
 
-  // Of the message that next() gave last: it is to be compressed, where the call has an encoding.
+  // Of what was given last: it is to be compressed, where the call has an encoding.
   bool wants_compression() const { return wants_compression_; }
 
   // It has ended before its time: what was not taken is gone, and next() gives the end.
@@ -64,6 +72,10 @@ class Source {
 
  protected:
   virtual Next take(Bytes* message) = 0;
+  virtual Next take_run(Run* run) {
+    run->count = 1;
+    return take(&run->bytes);
+  }
   void want_compression(bool on) { wants_compression_ = on; }
 
   // There is more, or the end. The last thing that its caller does with the source.

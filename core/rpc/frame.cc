@@ -75,6 +75,15 @@ Result<std::optional<Frame>> FrameReader::next() {
   return std::optional<Frame>({Bytes::adopt(std::exchange(message_, nullptr)), prefix_[0] != 0});
 }
 
+std::optional<Run> FrameReader::next_run() {
+  if (prefix_size_ > 0) return std::nullopt;
+  Extent extent = whole_messages(chunk_.view(), max_);
+  if (extent.count < 2) return std::nullopt;
+  Run run{chunk_.slice(0, extent.bytes), extent.count};
+  skip(extent.bytes);
+  return run;
+}
+
 Result<Bytes> FrameReader::open(Frame frame, Pace* pace) const {
   if (!frame.is_compressed) return std::move(frame.payload);
   Result<Bytes> message = inflate(encoding_, frame.payload.view(), max_);

@@ -8,10 +8,9 @@
 #include "base/result.h"
 #include "rpc/compress.h"
 #include "rpc/pace.h"
+#include "rpc/run.h"
 
 namespace nebula {
-
-inline constexpr size_t frame_prefix_bytes = 5;
 
 // The message with its prefix, compressed where there is an encoding and it gets smaller. The prefix is put in front of
 // the message where its block has room, else it is copied.
@@ -42,6 +41,9 @@ class FrameReader {
   // The next whole message, or nothing: more is needed. resource_exhausted: over the limit, seen before anything is
   // allocated for it; internal: the flag byte is wrong. After an error the reader is of no more use.
   Result<std::optional<Frame>> next();
+
+  // The messages that lie whole and uncompressed ahead of the next one, if they are several. They are to be taken first.
+  std::optional<Run> next_run();
 
   // The message of a frame; what it costs to inflate it is spent. resource_exhausted: inflated it is over the limit;
   // internal: it is broken.

@@ -14,6 +14,7 @@ Status Inbox::feed(Bytes chunk) {
   uncredited_ += chunk.size();
   reader_.feed(std::move(chunk));
   while (true) {
+    if (std::optional<Run> run = reader_.next_run()) frames_.push(std::move(*run));
     TRY(std::optional<Frame> frame, reader_.next());
     if (!frame) break;
     frames_.push(std::move(*frame));
@@ -50,13 +51,24 @@ Source::Next Inbox::take(Bytes* message) {
   if (frames_.empty()) return call_ == nullptr || (has_all_ && !is_broken_) ? Next::end : Next::later;
   if (frames_.next_is_compressed() && must_wait()) return Next::later;
   Frame frame = frames_.pop();
-  size_t credit = frames_.empty() ? uncredited_ : std::min(uncredited_, frame.payload.size() + frame_prefix_bytes);
-  uncredited_ -= credit;
-  if (call_ != nullptr && !has_all_ && credit > 0) call_->on_taken(credit);
+  credit(frame.payload.size() + frame_prefix_bytes);
   Result<Bytes> opened = reader_.open(std::move(frame), call_ != nullptr ? pace_ : nullptr);
   if (!opened.ok()) return give_up(opened.status());
   *message = std::move(*opened);
   return Next::message;
+}
+
+Source::Next Inbox::take_run(Run* run) {
+  if (frames_.empty() || !frames_.next_is_run()) return Source::take_run(run);
+  *run = frames_.pop_run();
+  credit(run->bytes.size());
+  return Next::message;
+}
+
+void Inbox::credit(size_t wire_bytes) {
+  size_t due = frames_.empty() ? uncredited_ : std::min(uncredited_, wire_bytes);
+  uncredited_ -= due;
+  if (call_ != nullptr && !has_all_ && due > 0) call_->on_taken(due);
 }
 
 bool Inbox::must_wait() {

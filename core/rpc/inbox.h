@@ -42,6 +42,8 @@ class Inbox final : public Pooled, public Source {
 
  private:
   Next take(Bytes* message) override;
+  Next take_run(Run* run) override;
+  void credit(size_t wire_bytes);
   Next give_up(Status why);
   bool must_wait();                  // with inflating a message
 

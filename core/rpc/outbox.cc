@@ -39,13 +39,12 @@ std::unique_ptr<Source> Outbox::take_back() {
 
 void Outbox::pump() {
   while (is_writable_ && is_running()) {
-    Bytes message;
-    switch (source_->next(&message)) {
+    Run run;
+    switch (source_->next_run(&run)) {
       case Source::Next::later: return;
       case Source::Next::message:
         has_begun_ = true;
-        is_writable_ = stream_->data(
-            frame_message(std::move(message), source_->wants_compression() ? encoding_ : Encoding::identity), false);
+        send(std::move(run));
         break;
       case Source::Next::end: {
         Fn<void(Ending)> then = std::exchange(ended_, nullptr);
@@ -53,6 +52,15 @@ void Outbox::pump() {
       }
     }
   }
+}
+
+// What has its prefixes goes as it is, unless it is to be compressed, which each message is by itself.
+void Outbox::send(Run run) {
+  Encoding encoding = source_->wants_compression() ? encoding_ : Encoding::identity;
+  bool is_ready = run.count > 1 && encoding == Encoding::identity;
+  if (is_ready) return static_cast<void>(is_writable_ = stream_->data(std::move(run.bytes), false, run.count));
+  while (run.count > 1) stream_->data(frame_message(take_first(&run), encoding), false);
+  is_writable_ = stream_->data(frame_message(std::move(run.bytes), encoding), false);
 }
 
 }  // namespace nebula

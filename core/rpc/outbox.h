@@ -24,6 +24,7 @@ class Outbox {
 
  private:
   void pump();
+  void send(Run run);
 
   Stream* stream_ = nullptr;
   Encoding encoding_ = Encoding::identity;

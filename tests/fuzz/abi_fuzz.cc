@@ -27,7 +27,7 @@ struct World {
     for (int32_t shape = 0; shape < 4; shape++) {
       char path[] = "/fuzz/m0";
       path[7] = static_cast<char>('0' + shape);
-      int32_t kind = shape == NEBULA_BIDI ? shape | NEBULA_HOLD : shape;
+      int32_t kind = shape == NEBULA_BIDI ? shape | NEBULA_HOLD | NEBULA_RUNS : shape;
       if (nebula_server_method(server, path, kind, 100 + static_cast<uint64_t>(shape)) != 0) abort();
       methods.push_back(nebula_channel_method(channel, path, shape));
     }
@@ -85,10 +85,23 @@ void step(World* world, Input* input) {
       if (call != 0) world->ids.push_back(call);
       return;
     }
-    case 2: case 3: {
+    case 2: {
       uint64_t call = world->id(input);
       std::string_view data = input->take(input->byte());
       nebula_call_send(call, data.data(), static_cast<uint32_t>(data.size()), input->byte() & 3u);
+      return;
+    }
+    case 3: {
+      uint64_t call = world->id(input);
+      std::string run;
+      for (int count = input->byte() % 4; count > 0; count--) {
+        std::string_view message = input->take(input->byte() % 16);
+        run.append(4, 0).push_back(static_cast<char>(message.size()));
+        run.append(message);
+      }
+      uint8_t flags = input->byte();
+      if (flags & 4) run.append(input->take(4));
+      nebula_call_send(call, run.data(), static_cast<uint32_t>(run.size()), (flags & 3u) | NEBULA_RUN);
       return;
     }
     case 4: {

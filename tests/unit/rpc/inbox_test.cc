@@ -62,6 +62,38 @@ Test(inbox, gives_messages_in_order_and_their_credit_as_they_are_taken) {
   cr_assert(desk.reader.messages == std::vector<std::string>({"one", "", "three"}));
 }
 
+Test(inbox, gives_what_came_together_as_a_run_to_whom_asks_for_it) {
+  Desk desk;
+  std::string together = framed("one") + framed("") + framed("three"), four = framed("four");
+  cr_assert(desk.feed(together + four.substr(0, 6)).ok());
+  cr_assert(desk.feed(four.substr(6)).ok());
+  Run run;
+  cr_assert(desk.inbox->next_run(&run) == Source::Next::message);
+  cr_assert(run.count == 3 && run.bytes.view() == together);
+  cr_assert_eq(desk.credit, together.size());
+  cr_assert(desk.inbox->next_run(&run) == Source::Next::message);
+  cr_assert(run.count == 1 && run.bytes.view() == "four");
+  cr_assert_eq(desk.credit, desk.fed);
+  cr_assert(desk.inbox->next_run(&run) == Source::Next::later);
+  cr_assert(desk.feed(framed("five") + framed("six")).ok());
+  desk.reader.allow(2);
+  cr_assert(desk.reader.messages == std::vector<std::string>({"five", "six"}));
+  cr_assert_eq(desk.credit, desk.fed);
+}
+
+Test(inbox, gives_no_run_of_compressed_messages) {
+  Desk desk(1000, 0, Encoding::gzip);
+  std::string packed = framed(std::string(500, 'a'), Encoding::gzip);
+  cr_assert(desk.feed(packed + packed + framed("plain") + framed("too")).ok());
+  Run run;
+  for (int i = 0; i < 2; i++) {
+    cr_assert(desk.inbox->next_run(&run) == Source::Next::message);
+    cr_assert(run.count == 1 && run.bytes.view() == std::string(500, 'a'));
+  }
+  cr_assert(desk.inbox->next_run(&run) == Source::Next::message);
+  cr_assert_eq(run.count, 2);
+}
+
 Test(inbox, wakes_a_reader_that_waits) {
   Desk desk(1000, 10);
   cr_assert(desk.feed(framed("one")).ok());

@@ -17,13 +17,17 @@ namespace {
 // A stream that takes so many messages before it says to wait.
 struct Sink final : public Stream {
   void headers(Metadata, bool) override {}
-  bool data(Bytes data, bool) override {
+  bool data(Bytes data, bool, uint32_t messages) override {
+    pieces++;
     FrameReader reader(1000, Encoding::gzip);
     reader.feed(std::move(data));
-    Result<std::optional<Frame>> message = reader.next();
-    compressed += (*message)->is_compressed;
-    Result<Bytes> opened = reader.open(std::move(**message));
-    sent.emplace_back((*opened).view());
+    for (; messages > 0; messages--) {
+      Result<std::optional<Frame>> message = reader.next();
+      compressed += (*message)->is_compressed;
+      Result<Bytes> opened = reader.open(std::move(**message));
+      sent.emplace_back((*opened).view());
+    }
+    cr_assert(!(*reader.next()));
     return room == 0 || --room > 0;
   }
   void consumed(size_t) override {}
@@ -32,7 +36,7 @@ struct Sink final : public Stream {
   bool is_unsent() const override { return false; }
 
   int room = 1000;
-  int compressed = 0;
+  int compressed = 0, pieces = 0;
   std::vector<std::string> sent;
 };
 
@@ -79,6 +83,36 @@ Test(outbox, compresses_the_messages_that_are_to_be_and_get_smaller_by_it) {
     desk.tray.put_compressed("small");
     cr_assert_eq(desk.sink.compressed, encoding == Encoding::gzip ? 1 : 0);
     cr_assert(desk.sink.sent == std::vector<std::string>({std::string(500, 'a'), std::string(500, 'b'), "small"}));
+  }
+}
+
+Test(outbox, sends_a_run_as_it_is_unless_it_is_to_be_compressed) {
+  struct Once final : public Source {
+    explicit Once(bool compress) { want_compression(compress); }
+    Ending& ending() override { return how; }
+    Next take(Bytes*) override { return Next::end; }
+    Next take_run(Run* next) override {
+      if (run.count == 0) return Next::end;
+      *next = std::exchange(run, Run{{}, 0});
+      return Next::message;
+    }
+    Ending how;
+    Run run;
+  };
+  std::vector<std::string> messages = {"one", std::string(500, 'a'), "three"};
+  std::string wire;
+  for (const std::string& message : messages) wire += frame_message(Bytes::copy(message)).view();
+  for (bool compress : {false, true}) {
+    for (Encoding encoding : {Encoding::identity, Encoding::gzip}) {
+      std::unique_ptr<Once> source = std::make_unique<Once>(compress);
+      source->run = {Bytes::copy(wire), 3};
+      Desk desk;
+      desk.outbox.start(desk.sink, std::move(source), encoding, [](Ending) {});
+      bool is_packed = compress && encoding == Encoding::gzip;
+      cr_assert(desk.sink.sent == messages);
+      cr_assert_eq(desk.sink.pieces, is_packed ? 3 : 1);
+      cr_assert_eq(desk.sink.compressed, is_packed ? 1 : 0);
+    }
   }
 }
 
