@@ -19,16 +19,6 @@ static uint64_t start(nebula_queue *queue, uint64_t method, uint64_t tag, uint64
 static int32_t send(uint64_t call, int has_data, const void *data, uint32_t size, uint32_t flags) {
   return nebula_call_send(call, has_data ? data : NULL, size, flags);
 }
-// Messages one after the other. The first error ends it; FULL is said at the end, for a message over the mark is taken.
-static int32_t send_run(uint64_t call, const char *data, const uint32_t *sizes, uint32_t count, uint32_t flags) {
-  int32_t outcome = 0;
-  for (uint32_t i = 0; i < count; data += sizes[i++]) {
-    int32_t result = nebula_call_send(call, data, sizes[i], flags);
-    if (result < 0) return result;
-    if (result != 0) outcome = result;
-  }
-  return outcome;
-}
 
 // Structs that point to others are filled in C, for memory of Go's must not hold pointers to memory of Go's here.
 typedef struct { const char *certificate, *key, *authorities, *server_name; } tls_texts;
@@ -54,6 +44,7 @@ static nebula_channel *dial(nebula_engine *engine, const char *target, nebula_ch
 import "C"
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math"
 	"strings"
@@ -189,43 +180,51 @@ type event struct {
 	status           int32
 	data             []byte // nil: none
 	metadata         []byte
-	more             [][]byte // messages of a stream that came right after this one
 }
 
-func (q queueHandle) event(i int) event {
-	e := &q.events[i]
-	return event{
-		call: uint64(e.call), tag: uint64(e.tag), value: uint64(e.value),
-		kind: uint16(e.kind), flags: uint16(e.flags), status: int32(e.status),
-		data: copied(e.data, e.size), metadata: copied(e.metadata, e.metadata_size),
+// event gives event i; if it is a message of a stream, with those that come right after it, as a run. It returns how many
+// events that were.
+func (q queueHandle) event(i, count int) (event, int) {
+	c := &q.events[i]
+	e := event{
+		call: uint64(c.call), tag: uint64(c.tag), value: uint64(c.value),
+		kind: uint16(c.kind), flags: uint16(c.flags), status: int32(c.status),
 	}
+	if joined := q.events[i:q.endOfRun(i, count)]; len(joined) > 1 {
+		e.data, e.flags = joinedRun(joined), uint16(joined[len(joined)-1].flags)|flagRun
+		return e, len(joined)
+	}
+	e.data, e.metadata = copied(c.data, c.size), copied(c.metadata, c.metadata_size)
+	return e, 1
 }
 
-// messages are the data of so many events from i on, small ones in one piece of memory.
-func (q queueHandle) messages(i, count int) [][]byte {
-	events, size, each := q.events[i:i+count], 0, make([][]byte, count)
-	for at := range events {
-		size += int(events[at].size)
-	}
-	if size > runBytes {
-		for at := range events {
-			each[at] = copied(events[at].data, events[at].size)
+// endOfRun: the events before are, from i on, messages of one stream, as many as are still small together.
+func (q queueHandle) endOfRun(i, count int) int {
+	first, size, end := &q.events[i], 0, i
+	for ; first.kind == eventMessage && end < count; end++ {
+		e := &q.events[end]
+		size += prefixBytes + int(e.size)
+		if e.kind != eventMessage || e.call != first.call || e.tag != first.tag || size > runBytes {
+			break
 		}
-		return each
+	}
+	return end
+}
+
+func joinedRun(events []C.nebula_event) []byte {
+	size := 0
+	for i := range events {
+		size += prefixBytes + int(events[i].size)
 	}
 	all := make([]byte, 0, size)
-	for at := range events {
-		begin := len(all)
-		all = append(all, unsafe.Slice((*byte)(events[at].data), events[at].size)...)
-		each[at] = all[begin:len(all):len(all)]
+	for i := range events {
+		e := &events[i]
+		if e.flags&flagRun == 0 {
+			all = binary.BigEndian.AppendUint32(append(all, 0), uint32(e.size))
+		}
+		all = append(all, unsafe.Slice((*byte)(e.data), e.size)...)
 	}
-	return each
-}
-
-// continues says whether event i is a message of the stream that the event before it is of.
-func (q queueHandle) continues(i int) bool {
-	before, e := &q.events[i-1], &q.events[i]
-	return e.kind == eventMessage && e.call == before.call && e.tag == before.tag
+	return all
 }
 
 func copied(data *C.uint8_t, size C.uint32_t) []byte {
@@ -386,11 +385,6 @@ func callSend(call uint64, data []byte, flags uint32) int32 {
 	return int32(C.send(C.uint64_t(call), has(data), unsafe.Pointer(&d[0]), C.uint32_t(len(data)), C.uint32_t(flags)))
 }
 
-func callSendRun(call uint64, messages run) int32 {
-	data := (*C.char)(unsafe.Pointer(&readable(messages.bytes)[0]))
-	return int32(C.send_run(C.uint64_t(call), data, (*C.uint32_t)(&messages.sizes[0]), C.uint32_t(len(messages.sizes)), flagCompress))
-}
-
 func callFinish(call uint64, status Code, message string, metadata []byte) int32 {
 	m, text := readable(metadata), append([]byte(message), 0)
 	return int32(C.nebula_call_finish(C.uint64_t(call), C.int32_t(status), (*C.char)(unsafe.Pointer(&text[0])),
@@ -423,7 +417,7 @@ const (
 	shapeClientStream = C.NEBULA_CLIENT_STREAM
 	shapeServerStream = C.NEBULA_SERVER_STREAM
 	shapeBidi         = C.NEBULA_BIDI
-	shapeHold         = C.NEBULA_HOLD
+	shapeReading      = C.NEBULA_HOLD | C.NEBULA_RUNS // of a method that is read as a stream
 
 	eventCall      = C.NEBULA_EV_CALL
 	eventHeaders   = C.NEBULA_EV_HEADERS
@@ -442,6 +436,7 @@ const (
 	flagJSON         = C.NEBULA_JSON
 	flagCheck        = C.NEBULA_CHECK
 	flagProto        = C.NEBULA_PROTO
+	flagRun          = C.NEBULA_RUN
 
 	full   = C.NEBULA_FULL
 	eStale = C.NEBULA_E_STALE

@@ -83,6 +83,12 @@ func decode[T any](data []byte, asJSON bool) (T, error) {
 	case []byte:
 		return any(data).(T), nil
 	}
+	return decodeJSON[T](data)
+}
+
+// decodeJSON stands apart, for what json fills is on the heap.
+func decodeJSON[T any](data []byte) (T, error) {
+	var value T
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(&value); err != nil {

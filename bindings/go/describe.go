@@ -65,7 +65,7 @@ func documents(methods []*handler) map[string][]byte {
 			makers[service] = newSchemas()
 			all[service] = &description{service, nil, makers[service].definitions}
 		}
-		shape := []string{"unary", "client_stream", "server_stream", "bidi"}[h.shape&^shapeHold]
+		shape := []string{"unary", "client_stream", "server_stream", "bidi"}[h.shape&^shapeReading]
 		all[service].Methods = append(all[service].Methods, map[string]any{
 			"name": name, "shape": shape,
 			"request": makers[service].message(h.types[0]), "response": makers[service].message(h.types[1]),

@@ -32,6 +32,7 @@ type port struct {
 	sending sync.Mutex
 	turn    atomic.Uint64 // counts the times at which it looks for what was laid down
 	laid    []*flow       // that have laid something down since the last one
+	wasSent bool          // something that was not laid down
 }
 
 var lastTag atomic.Uint64
@@ -98,8 +99,12 @@ func (p *port) run() {
 		// The netpoller tells of edges, so the poll is made in here: after it has begun to listen for the next one.
 		err := p.ready.Read(func(uintptr) bool {
 			for p.flush(); ; {
-				if count = p.queue.poll(); count != 0 || !p.flush() {
-					return count != 0
+				if count = p.queue.poll(); count != 0 {
+					return true
+				}
+				p.giveWay()
+				if !p.flush() {
+					return false
 				}
 			}
 		})
@@ -107,7 +112,9 @@ func (p *port) run() {
 			panic(fmt.Sprintf("nebula: the queue cannot be polled: %v %d", err, count)) // it is never freed
 		}
 		for i := 0; i < count; {
-			i += p.handOut(i, count)
+			e, taken := p.queue.event(i, count)
+			p.handOut(e)
+			i += taken
 		}
 		// Whoever was woken runs first; what they submit leaves with one poll.
 		runtime.Gosched()
@@ -117,19 +124,32 @@ func (p *port) run() {
 // willTurn: the port has not turned to what the flow has sent last, and will hand over what is laid down now.
 func (p *port) willTurn(f *flow) bool {
 	// What was laid down since its last look it will look for, and take this with it.
-	if len(f.laid.sizes) > 0 && p.turn.Load() == f.turn {
+	if len(f.laid) > 0 && p.turn.Load() == f.turn {
 		return true
 	}
 	p.sending.Lock()
 	defer p.sending.Unlock()
 	if turn := p.turn.Load(); turn != f.turn {
 		f.turn = turn
+		p.wasSent = true
 		return false
 	}
-	if len(f.laid.sizes) == 0 {
+	if len(f.laid) == 0 {
 		p.laid = append(p.laid, f)
 	}
 	return true
+}
+
+// giveWay lets a handler or caller that has just sent go on, where the system has stopped its thread to run this one: a
+// stream would else go message by message.
+func (p *port) giveWay() {
+	p.sending.Lock()
+	wasSent := p.wasSent
+	p.wasSent = false
+	p.sending.Unlock()
+	if wasSent {
+		syscall.Syscall(syscall.SYS_SCHED_YIELD, 0, 0, 0)
+	}
 }
 
 // flush hands over what was laid down; false: there was nothing. From then on what is sent wakes the engine itself.
@@ -145,24 +165,13 @@ func (p *port) flush() bool {
 	return len(laid) > 0
 }
 
-// handOut gives event i to its receiver, and with a message of a stream those that follow it: one lock and one wake-up
-// for all. It returns how many events that were.
-func (p *port) handOut(i, count int) int {
-	e := p.queue.event(i)
+func (p *port) handOut(e event) {
 	p.lock.Lock()
 	r := p.receivers[e.tag]
 	p.lock.Unlock()
-	taken := 1
-	for e.kind == eventMessage && i+taken < count && p.queue.continues(i+taken) {
-		taken++
-	}
-	if taken > 1 {
-		e.more, e.flags = p.queue.messages(i+1, taken-1), uint16(p.queue.events[i+taken-1].flags)
-	}
 	if r != nil {
 		r.receive(p, e)
 	}
-	return taken
 }
 
 func (p *port) know(tag uint64, r receiver) {

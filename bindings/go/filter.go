@@ -328,7 +328,7 @@ func openLetThrough[R, S any](
 		}
 	}
 	ctx := context.WithValue(opening.ctx, outgoing{}, opening.call.Metadata)
-	o, err := prepare(ctx, name, shape|shapeHold, options)
+	o, err := prepare(ctx, name, shape|shapeReading, options)
 	if err != nil {
 		return nil, err
 	}
@@ -353,9 +353,9 @@ func endedStream[R, S any](label string) *CallStream[R, S] {
 func (h *handler) serveFiltered(ctx context.Context, c *Incoming, data []byte) error {
 	passed := false
 	call := &FilteredCall{
-		Method: h.path, Metadata: c.Metadata(), Peer: c.Peer(), IsStream: h.shape&^shapeHold != shapeUnary, passed: &passed,
+		Method: h.path, Metadata: c.Metadata(), Peer: c.Peer(), IsStream: h.shape&^shapeReading != shapeUnary, passed: &passed,
 	}
-	if h.shape&shapeHold == 0 {
+	if h.shape&shapeReading == 0 {
 		call.read = func() (any, error) {
 			request, err := h.decode(data, c.asJSON)
 			if err != nil {

@@ -3,26 +3,27 @@
 // Receiving: the engine hands out so much of a stream and goes on as it is consumed here, so a slow reader stops the
 // sender. Sending: a message over the engine's mark is taken too, but then one waits until the peer has taken some. To
 // cross into C costs more than most messages: those that come before the port has turned to the last one are laid down,
-// and cross together.
+// and cross together. Those that come together are one event, and taken apart here.
 package nebula
 
 import (
+	"encoding/binary"
 	"errors"
 	"sync"
 )
 
-// Messages taken are reported to the engine in portions of so many bytes or messages. It stops the sender at four times
-// as many.
+// What was taken is reported to the engine in portions of so many bytes or events. It stops the sender at four times as
+// many.
 const (
-	portionBytes    = 64 << 10
-	portionMessages = 512
+	portionBytes  = 64 << 10
+	portionEvents = 512
 )
 
-// So much is laid down at most.
-const (
-	runMessages = 256
-	runBytes    = 16 << 10
-)
+// So much is laid down at most, about a DATA frame.
+const runBytes = 16 << 10
+
+// In a run each message is behind so many bytes: 0, and its size.
+const prefixBytes = 5
 
 var (
 	errOver      = errors.New("nebula: the call is over")
@@ -36,28 +37,29 @@ type flow struct {
 
 	lock      sync.Mutex
 	changed   sync.Cond
-	inbox     [][]byte
+	inbox     []piece
 	ended     bool   // the peer sends no more
 	over      bool   // nothing can be sent any more
 	writables int    // how often there was room again
 	isFull    bool   // and there is none since
-	laid      run    // messages that have not gone to the engine yet
+	laid      []byte // messages that have not gone to the engine yet, a run of them
 	turn      uint64 // of the port's, in which the last one was sent
 	refusal   error
 
 	handing sync.Mutex // held while they do, for their order
-	spare   run
+	spare   []byte
 
 	// The receiver's.
-	taken           [][]byte // what was in the inbox when it looked: it and the port meet once for many messages
-	next            int      // of them
-	bytes, messages int      // received, not reported yet
+	taken         []piece // what was in the inbox when it looked: it and the port meet once for many messages
+	next          int     // of them
+	rest          []byte  // of a run
+	bytes, events int     // received, not reported yet
 }
 
-// A run is messages one after the other.
-type run struct {
-	bytes []byte
-	sizes []uint32
+// A piece is a message, or a run of them.
+type piece struct {
+	data  []byte
+	isRun bool
 }
 
 func newFlow(p *port, call uint64) *flow {
@@ -82,9 +84,8 @@ func (f *flow) on(e *event) {
 			return
 		}
 		if e.data != nil {
-			f.inbox = append(f.inbox, e.data)
+			f.inbox = append(f.inbox, piece{e.data, e.flags&flagRun != 0})
 		}
-		f.inbox = append(f.inbox, e.more...)
 		f.ended = e.kind == eventEnd || e.flags&flagEnd != 0
 	})
 }
@@ -104,19 +105,32 @@ func (f *flow) wait(until func() bool) {
 
 // receive waits for the next message; nil: there are no more.
 func (f *flow) receive() []byte {
-	if f.next == len(f.taken) && !f.take() {
-		return nil
+	if len(f.rest) == 0 {
+		if f.next == len(f.taken) && !f.take() {
+			return nil
+		}
+		next := f.taken[f.next]
+		f.taken[f.next] = piece{}
+		f.next++
+		f.report(len(next.data))
+		if !next.isRun {
+			return next.data
+		}
+		f.rest = next.data
 	}
-	data := f.taken[f.next]
-	f.taken[f.next] = nil
-	f.next++
-	f.bytes += len(data)
-	f.messages++
-	if f.bytes >= portionBytes || f.messages >= portionMessages {
-		callConsume(f.call, uint64(f.bytes))
-		f.bytes, f.messages = 0, 0
-	}
+	end := prefixBytes + int(binary.BigEndian.Uint32(f.rest[1:]))
+	data := f.rest[prefixBytes:end:end]
+	f.rest = f.rest[end:]
 	return data
+}
+
+func (f *flow) report(bytes int) {
+	f.bytes += bytes
+	f.events++
+	if f.bytes >= portionBytes || f.events >= portionEvents {
+		callConsume(f.call, uint64(f.bytes))
+		f.bytes, f.events = 0, 0
+	}
 }
 
 // take waits for messages; false: there are no more.
@@ -147,8 +161,8 @@ func (f *flow) send(data []byte) error {
 		f.lock.Unlock()
 		return f.hand(func() int32 { return callSend(f.call, data, flagCompress) })
 	}
-	f.laid.bytes, f.laid.sizes = append(f.laid.bytes, data...), append(f.laid.sizes, uint32(len(data)))
-	isMuch := len(f.laid.bytes) >= runBytes || len(f.laid.sizes) == runMessages
+	f.laid = append(binary.BigEndian.AppendUint32(append(f.laid, 0), uint32(len(data))), data...)
+	isMuch := len(f.laid) >= runBytes
 	f.lock.Unlock()
 	if isMuch {
 		return f.flush()
@@ -178,13 +192,13 @@ func (f *flow) hand(next func() int32) error {
 	f.laid = f.spare
 	f.lock.Unlock()
 	result := int32(0)
-	if len(laid.sizes) > 0 {
-		result = callSendRun(f.call, laid)
+	if len(laid) > 0 {
+		result = callSend(f.call, laid, flagCompress|flagRun)
 	}
 	if next != nil && result >= 0 {
 		result = next()
 	}
-	f.spare = run{laid.bytes[:0], laid.sizes[:0]}
+	f.spare = laid[:0]
 	f.lock.Lock()
 	defer f.lock.Unlock()
 	switch {

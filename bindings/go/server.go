@@ -136,14 +136,14 @@ func ServerStream[In, Out any](
 func ClientStream[In, Out any](
 	s *Server, name string, handle func(ctx context.Context, requests *Reader[In]) (Out, error),
 ) {
-	add[In, Out](s, name, shapeClientStream|shapeHold, func(ctx context.Context, c *Incoming, _ []byte) error {
+	add[In, Out](s, name, shapeClientStream|shapeReading, func(ctx context.Context, c *Incoming, _ []byte) error {
 		return reply(c, func() (Out, error) { return handle(ctx, readerOf[In](c)) })
 	})
 }
 
 // Bidi registers a method that takes and gives many messages.
 func Bidi[In, Out any](s *Server, name string, handle func(ctx context.Context, stream *Stream[In, Out]) error) {
-	add[In, Out](s, name, shapeBidi|shapeHold, func(ctx context.Context, c *Incoming, _ []byte) error {
+	add[In, Out](s, name, shapeBidi|shapeReading, func(ctx context.Context, c *Incoming, _ []byte) error {
 		return finish(c, handle(ctx, &Stream[In, Out]{*readerOf[In](c), *writerOf[Out](c)}))
 	})
 }

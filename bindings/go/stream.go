@@ -133,7 +133,7 @@ func (c *streamCall) receive(p *port, e event) {
 		// At once: whoever has the answer finds that the call is over.
 		c.update(func() {
 			if e.status == 0 && e.data != nil { // the single response of a stream of requests
-				c.inbox = append(c.inbox, e.data)
+				c.inbox = append(c.inbox, piece{data: e.data})
 			}
 			c.last, c.over, c.ended = e, true, true
 		})
@@ -239,7 +239,7 @@ func openStream[R, S any](
 			return nil, refused("%s: the request cannot be encoded: %v", labelOf(name), err)
 		}
 	}
-	o, err := prepare(ctx, name, shape|shapeHold, options)
+	o, err := prepare(ctx, name, shape|shapeReading, options)
 	if err != nil {
 		return nil, err
 	}
