@@ -69,7 +69,8 @@ int32_t nebula_call_headers(uint64_t call, const void* metadata, uint32_t metada
 int32_t nebula_call_send(uint64_t call, const void* data, uint32_t size, uint32_t flags) {
   if (!are_flags(flags, send_flags) || (data == nullptr && (flags & (NEBULA_END | NEBULA_RUN)) != NEBULA_END)) return NEBULA_E_ARGUMENT;
   if (data == nullptr) return send(call, std::nullopt, flags);
-  if (size >= limits::room_looked_for_min && !has_room(call, size)) return finish(call, no_room_for(size));
+  bool is_single = (flags & NEBULA_RUN) == 0;
+  if (is_single && size >= limits::room_looked_for_min && !has_room(call, size)) return finish(call, no_room_for(size));
   return send(call, copy_of(data, size), flags);
 }
 

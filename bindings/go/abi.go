@@ -179,6 +179,7 @@ type event struct {
 	kind, flags      uint16
 	status           int32
 	data             []byte // nil: none
+	joined           joined // of which it was made
 	metadata         []byte
 }
 
@@ -190,13 +191,19 @@ func (q queueHandle) event(i, count int) (event, int) {
 		call: uint64(c.call), tag: uint64(c.tag), value: uint64(c.value),
 		kind: uint16(c.kind), flags: uint16(c.flags), status: int32(c.status),
 	}
-	if joined := q.events[i:q.endOfRun(i, count)]; len(joined) > 1 {
-		e.data, e.flags = joinedRun(joined), uint16(joined[len(joined)-1].flags)|flagRun
-		return e, len(joined)
+	if run := q.events[i:q.endOfRun(i, count)]; len(run) > 1 {
+		e.data, e.joined = joinedRun(run)
+		e.flags = uint16(run[len(run)-1].flags) | flagRun
+		return e, len(run)
 	}
-	e.data, e.metadata = copied(c.data, c.size), copied(c.metadata, c.metadata_size)
+	e.data, e.joined = copied(c.data, c.size), joined{1, int(c.size)}
+	e.metadata = copied(c.metadata, c.metadata_size)
 	return e, 1
 }
+
+// joined says how many of the engine's events a message or run was, and with how many bytes: that is what it wants to hear
+// of as consumed.
+type joined struct{ events, bytes int }
 
 // endOfRun: the events before are, from i on, messages of one stream, as many as are still small together.
 func (q queueHandle) endOfRun(i, count int) int {
@@ -211,12 +218,12 @@ func (q queueHandle) endOfRun(i, count int) int {
 	return end
 }
 
-func joinedRun(events []C.nebula_event) []byte {
-	size := 0
+func joinedRun(events []C.nebula_event) ([]byte, joined) {
+	of := joined{events: len(events)}
 	for i := range events {
-		size += prefixBytes + int(events[i].size)
+		of.bytes += int(events[i].size)
 	}
-	all := make([]byte, 0, size)
+	all := make([]byte, 0, of.bytes+len(events)*prefixBytes)
 	for i := range events {
 		e := &events[i]
 		if e.flags&flagRun == 0 {
@@ -224,7 +231,7 @@ func joinedRun(events []C.nebula_event) []byte {
 		}
 		all = append(all, unsafe.Slice((*byte)(e.data), e.size)...)
 	}
-	return all
+	return all, of
 }
 
 func copied(data *C.uint8_t, size C.uint32_t) []byte {

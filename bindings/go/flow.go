@@ -60,6 +60,7 @@ type flow struct {
 type piece struct {
 	data  []byte
 	isRun bool
+	of    joined
 }
 
 func newFlow(p *port, call uint64) *flow {
@@ -84,7 +85,7 @@ func (f *flow) on(e *event) {
 			return
 		}
 		if e.data != nil {
-			f.inbox = append(f.inbox, piece{e.data, e.flags&flagRun != 0})
+			f.inbox = append(f.inbox, piece{e.data, e.flags&flagRun != 0, e.joined})
 		}
 		f.ended = e.kind == eventEnd || e.flags&flagEnd != 0
 	})
@@ -112,7 +113,7 @@ func (f *flow) receive() []byte {
 		next := f.taken[f.next]
 		f.taken[f.next] = piece{}
 		f.next++
-		f.report(len(next.data))
+		f.report(next.of)
 		if !next.isRun {
 			return next.data
 		}
@@ -124,9 +125,9 @@ func (f *flow) receive() []byte {
 	return data
 }
 
-func (f *flow) report(bytes int) {
-	f.bytes += bytes
-	f.events++
+func (f *flow) report(of joined) {
+	f.bytes += of.bytes
+	f.events += of.events
 	if f.bytes >= portionBytes || f.events >= portionEvents {
 		callConsume(f.call, uint64(f.bytes))
 		f.bytes, f.events = 0, 0

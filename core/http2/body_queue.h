@@ -30,12 +30,12 @@ class BodyQueue {
     }
   }
 
-  // The next bytes, `size_max` at most, of one piece; not of an empty queue. The messages are in each part of it.
+  // The next bytes, `size_max` at most, of one piece; not of an empty queue. Its messages are said to be in its first part.
   Piece pop(size_t size_max) {
     Bytes& bytes = first_.bytes;
     if (bytes.size() > size_max) {
       bytes_ -= size_max;
-      Piece part{bytes.slice(0, size_max), first_.messages};
+      Piece part{bytes.slice(0, size_max), std::exchange(first_.messages, 0)};
       bytes = bytes.slice(size_max, bytes.size() - size_max);
       return part;
     }

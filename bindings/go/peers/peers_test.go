@@ -64,6 +64,23 @@ func expect[T comparable](t *testing.T, got, want T) {
 
 func payload(size int) *pb.Payload { return &pb.Payload{Body: make([]byte, size)} }
 
+// gRPC sends each of them in a frame of its own. What they cost beside their bytes is more than is handed out ahead.
+const small = 20_000
+
+func manyAnswers() (request *pb.StreamingOutputCallRequest, sizes []int) {
+	for i := 0; i < 100; i++ {
+		sizes = append(sizes, i*100)
+	}
+	for i := 0; i < small; i++ {
+		sizes = append(sizes, i%10)
+	}
+	request = &pb.StreamingOutputCallRequest{}
+	for _, size := range sizes {
+		request.ResponseParameters = append(request.ResponseParameters, &pb.ResponseParameters{Size: int32(size)})
+	}
+	return request, sizes
+}
+
 // ---- Nebula's client, gRPC's server -------------------------------------------------------------------------------
 
 // stock is gRPC's own server of its interoperability service.
@@ -172,17 +189,14 @@ func TestUnaryCallsOfAStockServer(t *testing.T) {
 func TestStreamsOfAStockServer(t *testing.T) {
 	served, channel := stockServer(t)
 	via := nebula.Via(channel)
-	many := &pb.StreamingOutputCallRequest{}
-	for i := 0; i < 100; i++ {
-		many.ResponseParameters = append(many.ResponseParameters, &pb.ResponseParameters{Size: int32(i * 100)})
-	}
+	many, sizes := manyAnswers()
 	answers, err := nebula.CallServerStream[*pb.StreamingOutputCallResponse](
 		soon(t), service+".StreamingOutputCall", many, via)
 	ok(t, err)
-	for i := 0; i < 100; i++ {
+	for _, size := range sizes {
 		answer, err := answers.Recv()
 		ok(t, err)
-		expect(t, len(answer.GetPayload().GetBody()), i*100)
+		expect(t, len(answer.GetPayload().GetBody()), size)
 	}
 	_, err = answers.Recv()
 	expect(t, err, io.EOF)
@@ -193,9 +207,12 @@ func TestStreamsOfAStockServer(t *testing.T) {
 	for i := 0; i < 1000; i++ {
 		ok(t, requests.Send(&pb.StreamingInputCallRequest{Payload: payload(1000)}))
 	}
+	for i := 0; i < small; i++ {
+		ok(t, requests.Send(&pb.StreamingInputCallRequest{Payload: payload(1)}))
+	}
 	sum, err := requests.CloseAndRecv()
 	ok(t, err)
-	expect(t, sum.AggregatedPayloadSize, 1_000_000)
+	expect(t, sum.AggregatedPayloadSize, 1_000_000+small)
 
 	ctx, cancel := context.WithCancel(soon(t))
 	talk, err := nebula.CallBidi[*pb.StreamingOutputCallRequest, *pb.StreamingOutputCallResponse](
@@ -307,16 +324,13 @@ func TestAStockClientsUnaryCalls(t *testing.T) {
 func TestAStockClientsStreams(t *testing.T) {
 	connection, ended := stockClient(t)
 	client := pb.NewTestServiceClient(connection)
-	many := &pb.StreamingOutputCallRequest{}
-	for i := 0; i < 100; i++ {
-		many.ResponseParameters = append(many.ResponseParameters, &pb.ResponseParameters{Size: int32(i * 100)})
-	}
+	many, sizes := manyAnswers()
 	answers, err := client.StreamingOutputCall(soon(t), many)
 	ok(t, err)
-	for i := 0; i < 100; i++ {
+	for _, size := range sizes {
 		answer, err := answers.Recv()
 		ok(t, err)
-		expect(t, len(answer.GetPayload().GetBody()), i*100)
+		expect(t, len(answer.GetPayload().GetBody()), size)
 	}
 	_, err = answers.Recv()
 	expect(t, err, io.EOF)
@@ -326,9 +340,12 @@ func TestAStockClientsStreams(t *testing.T) {
 	for i := 0; i < 1000; i++ {
 		ok(t, requests.Send(&pb.StreamingInputCallRequest{Payload: payload(1000)}))
 	}
+	for i := 0; i < small; i++ {
+		ok(t, requests.Send(&pb.StreamingInputCallRequest{Payload: payload(1)}))
+	}
 	sum, err := requests.CloseAndRecv()
 	ok(t, err)
-	expect(t, sum.AggregatedPayloadSize, 1_000_000)
+	expect(t, sum.AggregatedPayloadSize, 1_000_000+small)
 
 	ctx, cancel := context.WithCancel(soon(t))
 	talk, err := client.FullDuplexCall(ctx)
