@@ -31,8 +31,7 @@ type port struct {
 
 	sending sync.Mutex
 	turn    atomic.Uint64 // counts the times at which it looks for what was laid down
-	laid    []*flow       // that have laid something down since the last one
-	wasSent bool          // something that was not laid down
+	active  []*flow       // that have sent or laid down something since the last one
 }
 
 var lastTag atomic.Uint64
@@ -98,12 +97,15 @@ func (p *port) run() {
 		count := 0
 		// The netpoller tells of edges, so the poll is made in here: after it has begun to listen for the next one.
 		err := p.ready.Read(func(uintptr) bool {
-			for p.flush(); ; {
+			for isActive := p.flush(); ; {
 				if count = p.queue.poll(); count != 0 {
 					return true
 				}
-				p.giveWay()
-				if !p.flush() {
+				// Whoever has just sent goes on, where the system has stopped its thread to run this one.
+				if isActive {
+					yieldThread()
+				}
+				if isActive = p.flush(); !isActive {
 					return false
 				}
 			}
@@ -121,49 +123,34 @@ func (p *port) run() {
 	}
 }
 
-// willTurn: the port has not turned to what the flow has sent last, and will hand over what is laid down now.
+// willTurn: the port will look for what the flow lays down now. Else what it sends has to wake the port, which then looks
+// again and again for as long as it finds something.
 func (p *port) willTurn(f *flow) bool {
-	// What was laid down since its last look it will look for, and take this with it.
 	if len(f.laid) > 0 && p.turn.Load() == f.turn {
 		return true
 	}
 	p.sending.Lock()
 	defer p.sending.Unlock()
-	if turn := p.turn.Load(); turn != f.turn {
-		f.turn = turn
-		p.wasSent = true
-		return false
-	}
-	if len(f.laid) == 0 {
-		p.laid = append(p.laid, f)
-	}
-	return true
+	p.active = append(p.active, f)
+	turn := p.turn.Load()
+	isAwaited := turn == f.turn
+	f.turn = turn
+	return isAwaited
 }
 
-// giveWay lets a handler or caller that has just sent go on, where the system has stopped its thread to run this one: a
-// stream would else go message by message.
-func (p *port) giveWay() {
-	p.sending.Lock()
-	wasSent := p.wasSent
-	p.wasSent = false
-	p.sending.Unlock()
-	if wasSent {
-		syscall.Syscall(syscall.SYS_SCHED_YIELD, 0, 0, 0)
-	}
-}
-
-// flush hands over what was laid down; false: there was nothing. From then on what is sent wakes the engine itself.
+// flush hands over what was laid down; false: nothing was sent since the last time, and who sends next wakes the port.
 func (p *port) flush() bool {
 	p.sending.Lock()
-	laid := p.laid
-	p.laid = nil
-	p.turn.Add(1)
+	active, turn := p.active, p.turn.Add(1)
+	p.active = nil
 	p.sending.Unlock()
-	for _, f := range laid {
-		f.flush()
+	for _, f := range active {
+		f.flushAt(turn)
 	}
-	return len(laid) > 0
+	return len(active) > 0
 }
+
+func yieldThread() { syscall.Syscall(syscall.SYS_SCHED_YIELD, 0, 0, 0) }
 
 func (p *port) handOut(e event) {
 	p.lock.Lock()

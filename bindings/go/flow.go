@@ -43,7 +43,7 @@ type flow struct {
 	writables int    // how often there was room again
 	isFull    bool   // and there is none since
 	laid      []byte // messages that have not gone to the engine yet, a run of them
-	turn      uint64 // of the port's, in which the last one was sent
+	turn      uint64 // of the port's: after that one it looks again
 	refusal   error
 
 	handing sync.Mutex // held while they do, for their order
@@ -183,6 +183,17 @@ func (f *flow) endSending() error {
 }
 
 func (f *flow) flush() error { return f.hand(nil) }
+
+// flushAt is the port's flush. It looks again after this turn, so that what comes meanwhile may be laid down.
+func (f *flow) flushAt(turn uint64) {
+	f.lock.Lock()
+	f.turn = turn
+	isEmpty := len(f.laid) == 0
+	f.lock.Unlock()
+	if !isEmpty {
+		f.flush()
+	}
+}
 
 // hand gives the engine what was laid down, and then the next thing, if there is one.
 func (f *flow) hand(next func() int32) error {
