@@ -5,8 +5,8 @@
 #        none: of build/bench into docs. --partial: also of a run that was quick, or of some cases
 #
 # Between the page's lines <!-- generated --> and <!-- end --> everything is replaced, in the README what stands between
-# <!-- goals --> and <!-- end -->; pictures, and results.json, go into the folder performance beside the page. So does
-# what languages/run.py has measured, if it stands beside the results: between <!-- languages --> and <!-- end -->.
+# <!-- goals --> and <!-- end -->; pictures, and results.json, go into the folder performance beside the page. What
+# languages/run.py has measured, beside the results, goes between <!-- languages --> and <!-- end -->. Either may be missing.
 import argparse
 import json
 import pathlib
@@ -120,38 +120,52 @@ def page_text(results, files):
     return text + "\n".join(f"![{file.removesuffix('.svg')}](performance/{file})" for file in files) + "\n"
 
 
+def put_speed(page, source, is_partial_fine):
+    """What speed_bench.py has measured. False: there is nothing that may stand in the page."""
+    if not source.exists():
+        print(f"{source} is not there: make bench")
+        return False
+    results = json.loads(source.read_text())
+    if not results["how"]["is_whole"] and not is_partial_fine:
+        print(f"{source} is of a part of the cases, or of a quick run: make bench")
+        return False
+    svgs = pictures(results["rows"])
+    readme, folder = page.parent.parent / "README.md", page.parent / "performance"
+    if not put(page, "<!-- generated -->", page_text(results, svgs)):
+        return False
+    if readme.exists() and not put(readme, "<!-- goals -->", goals_table(results)):
+        return False
+    for file, svg in svgs.items():
+        (folder / file).write_text(svg)
+    shutil.copyfile(source, folder / "results.json")
+    print(f"{page}: {len(results['rows'])} rows, {len(svgs)} pictures")
+    return True
+
+
+def put_languages(page, source):
+    """The same of what languages/run.py has measured."""
+    if not source.exists():
+        print(f"{source} is not there: make bench-languages")
+        return False
+    results = json.loads(source.read_text())
+    if not put(page, "<!-- languages -->", languages_table(results)):
+        return False
+    shutil.copyfile(source, page.parent / "performance/languages.json")
+    print(f"{page}: {len(results['rows'])} rows of languages")
+    return True
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--partial", action="store_true")
     parser.add_argument("results", nargs="?", type=pathlib.Path, default=ROOT / "build/bench/results.json")
     parser.add_argument("folder", nargs="?", type=pathlib.Path, default=ROOT / "docs")
     options = parser.parse_args()
-    if not options.results.exists():
-        print(f"{options.results} is not there: make bench")
-        return 1
-    results = json.loads(options.results.read_text())
-    if not results["how"]["is_whole"] and not options.partial:
-        print(f"{options.results} is of a part of the cases, or of a quick run: make bench")
-        return 1
-    page, folder = options.folder / "performance.md", options.folder / "performance"
-    svgs = pictures(results["rows"])
-    body = page_text(results, svgs)
-    if not put(page, "<!-- generated -->", body):
-        return 1
-    readme = options.folder.parent / "README.md"
-    if readme.exists() and not put(readme, "<!-- goals -->", goals_table(results)):
-        return 1
-    folder.mkdir(exist_ok=True)
-    languages = options.results.parent / "languages.json"
-    if languages.exists():
-        if not put(page, "<!-- languages -->", languages_table(json.loads(languages.read_text()))):
-            return 1
-        shutil.copyfile(languages, folder / "languages.json")
-    for file, svg in svgs.items():
-        (folder / file).write_text(svg)
-    shutil.copyfile(options.results, folder / "results.json")
-    print(f"{page}: {len(results['rows'])} rows, {len(svgs)} pictures")
-    return 0
+    page = options.folder / "performance.md"
+    (options.folder / "performance").mkdir(exist_ok=True)
+    rendered = [put_speed(page, options.results, options.partial),
+                put_languages(page, options.results.parent / "languages.json")]
+    return 0 if any(rendered) else 1
 
 
 if __name__ == "__main__":
