@@ -38,6 +38,7 @@ CLIENT_STREAM: int
 SERVER_STREAM: int
 BIDI: int
 HOLD: int
+RUNS: int
 FATE_UNSENT: int
 FATE_UNPROCESSED: int
 FATE_UNKNOWN: int
@@ -67,6 +68,7 @@ PROTO: int
 GZIP: int
 ZSTD: int
 CHECK: int
+RUN: int
 QUEUE_INLINE: int
 QUEUE_THREADED: int
 SPREAD_CALL: int
