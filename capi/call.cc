@@ -67,10 +67,11 @@ int32_t nebula_call_headers(uint64_t call, const void* metadata, uint32_t metada
 }
 
 int32_t nebula_call_send(uint64_t call, const void* data, uint32_t size, uint32_t flags) {
-  if (!are_flags(flags, send_flags) || (data == nullptr && (flags & (NEBULA_END | NEBULA_RUN)) != NEBULA_END)) return NEBULA_E_ARGUMENT;
+  bool is_run = (flags & NEBULA_RUN) != 0;
+  if (!are_flags(flags, send_flags)) return NEBULA_E_ARGUMENT;
+  if (data == nullptr && (is_run || (flags & NEBULA_END) == 0)) return NEBULA_E_ARGUMENT;
   if (data == nullptr) return send(call, std::nullopt, flags);
-  bool is_single = (flags & NEBULA_RUN) == 0;
-  if (is_single && size >= limits::room_looked_for_min && !has_room(call, size)) return finish(call, no_room_for(size));
+  if (!is_run && size >= limits::room_looked_for_min && !has_room(call, size)) return finish(call, no_room_for(size));
   return send(call, copy_of(data, size), flags);
 }
 
